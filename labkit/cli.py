@@ -1,0 +1,41 @@
+"""The `labkit` command: a table of subcommands, each imported only when it is called."""
+
+from importlib import import_module
+
+import click
+
+# name -> (module and function, one line of help). The help stands here so that `labkit --help` imports nothing.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("labkit.commands.check:check", "Check one answer in a file."),
+    "matrix": ("labkit.commands.matrix:matrix", "Try every wrong and right answer against every check."),
+    "build": ("labkit.commands.build:build", "Source -> executed solution -> starter."),
+    "grade": ("labkit.commands.grade:grade", "Grade submissions, apart from the judge."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand's module when it is called, so that `--help` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="labkit")
+def main() -> None:
+    """Labs about making models small and fast: check answers, build labs, grade classes."""
+
+
+if __name__ == "__main__":
+    main()
