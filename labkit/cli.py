@@ -6,9 +6,11 @@ import click
 
 # name -> (module and function, one line of help). The help stands here so that `labkit --help` imports nothing.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "lab": ("labkit.commands.lab:lab", "Open JupyterLab on the start page."),
     "check": ("labkit.commands.check:check", "Check one answer in a file."),
     "matrix": ("labkit.commands.matrix:matrix", "Try every wrong and right answer against every check."),
     "build": ("labkit.commands.build:build", "Source -> executed solution -> starter."),
+    "verify": ("labkit.commands.verify:verify", "papermill, nbval and the rules on every solution."),
     "grade": ("labkit.commands.grade:grade", "Grade submissions, apart from the judge."),
 }
 

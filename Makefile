@@ -1,0 +1,43 @@
+# Two commands are all that a newcomer needs: make lab, make test.
+PY := .venv/bin/python
+READY := .venv/.ready
+READY_DEV := .venv/.ready-dev
+INPUTS := pyproject.toml constraints.txt setup_environment.sh
+
+.PHONY: help lab test build verify bench lint clean
+help:           ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
+
+lab: $(READY)   ## set everything up and open JupyterLab on the start page (make lab PORT=8888)
+	@$(PY) -m labkit lab $(if $(PORT),--port $(PORT))
+
+test: $(READY_DEV)   ## set up, then lint, types, tests, labs; the last lines say what was tried
+	@$(PY) -m ruff check labkit tests
+	@$(PY) -m ruff format --check labkit tests
+	@$(PY) -m mypy
+	@$(PY) -m labkit build --check
+	@$(PY) -m pytest -n 2 --dist loadgroup
+
+build: $(READY_DEV)   ## source -> executed solution -> starter, for the labs that changed
+	@$(PY) -m labkit build
+
+verify: $(READY_DEV)   ## papermill, nbval and the rules on every solution
+	@$(PY) -m labkit verify
+
+bench: $(READY_DEV)   ## what each part costs, as ratios measured in one run
+	@$(PY) -m labkit bench
+
+lint: $(READY_DEV)   ## format and mend what can be mended
+	@$(PY) -m ruff format labkit tests
+	@$(PY) -m ruff check --fix labkit tests
+
+clean:          ## remove the environment and caches; labs/ stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(READY): $(INPUTS)
+	@./setup_environment.sh
+	@touch $@
+
+$(READY_DEV): $(INPUTS)
+	@./setup_environment.sh '[dev]'
+	@touch $(READY) $@

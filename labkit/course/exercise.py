@@ -1,0 +1,300 @@
+"""Exercise, Case, Finding, Verdict: a check that is itself tested.
+
+An exercise knows its cases, how to obtain an answer from a candidate (the probe), how an answer is judged,
+and two banks of candidates of its own: wrong ones that it must reject, each with the sentence that a learner
+reads when their answer behaves like it, and right ones of different kinds that it must accept.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from labkit.course.apart import LIMIT_S, Answer, Probe, ask, ask_here
+from labkit.course.compare import Difference
+from labkit.course.describe import describe
+
+Candidate = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input, as plain data.
+
+    `names` are the arguments' names as a learner reads them; the exercise fills them in from its signature.
+    """
+
+    name: str
+    args: tuple[Any, ...]
+    names: tuple[str, ...] = ()
+
+    def given(self) -> str:
+        """The arguments on one line: `x = float64 (1, 2, 5, 5); kernel = 3`."""
+        return "; ".join(f"{name} = {describe(value)}" for name, value in zip(self.names, self.args, strict=False))
+
+    def weight(self) -> int:
+        """How much there is to look at, so that the smallest failing case can be shown."""
+        return _weight(self.args)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One case that went wrong, and the name of the known mistake that it looks like (or None)."""
+
+    case: Case
+    misconception: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A plausible wrong answer: its name, the sentence a learner should read, and the candidate."""
+
+    name: str
+    sentence: str
+    candidate: Any
+    never_ends: bool = False
+
+
+@dataclass(frozen=True)
+class Right:
+    """A right answer that differs in kind from the others."""
+
+    name: str
+    candidate: Any
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a learner reads: `print(verdict)`."""
+
+    exercise: str
+    num_cases: int
+    seed: int
+    findings: tuple[Finding, ...]
+    note: str = ""
+    not_written: str = ""  # the stub's own words, where the answer is still the stub
+
+    @property
+    def passed(self) -> bool:
+        """True when every case was answered rightly."""
+        return not self.findings
+
+    def __str__(self) -> str:
+        if self.passed:
+            cost = f" {self.note}" if self.note else ""
+            return f"✓ {self.exercise}: right on all {self.num_cases} cases (seed {self.seed}).{cost}"
+        if self.not_written:
+            return f"○ {self.exercise}: not written yet. {self.not_written}"
+        count, more = len(self.findings), "; the smallest:" if len(self.findings) > 1 else ":"
+        fail = "fails" if count == 1 else "fail"
+        return (
+            f"✗ {self.exercise}: {count} of {self.num_cases} cases {fail} (seed {self.seed}){more}\n"
+            f"{self.findings[0].message}"
+        )
+
+
+def call(candidate: Candidate, case: Case) -> Any:
+    """The usual probe: call the candidate with the case's arguments."""
+    return candidate(*case.args)
+
+
+@dataclass(eq=False)
+class Exercise:
+    """A name that a learner must define, and everything that decides whether it is right.
+
+    Args:
+        name: the function or class to write, as in the lab.
+        signature: as the learner reads it, `im2col(x, kernel, stride=1, padding=0, dilation=1)`.
+        goal: one sentence with a verb.
+        cases: (seed, tier) -> cases. Small ones and tight pairs first, then random ones.
+        judge_case: (case, value) -> a `Difference`, or None when the value is right.
+        hints: a question, the idea, pseudo-code.
+        probe: (candidate, case) -> plain data; `call` unless the candidate is a class or takes tensors.
+        note: values of all cases -> what the answer cost, counted, for the green line.
+    """
+
+    name: str
+    signature: str
+    goal: str
+    cases: Callable[[int, str], Sequence[Case]]
+    judge_case: Callable[[Case, Any], Difference | None]
+    hints: tuple[str, str, str]
+    points: int
+    minutes: int
+    difficulty: int  # 1 to 3
+    num_lines: int  # of a typical answer
+    tier: str = "cpu"
+    probe: Probe = call
+    limit_s: float = LIMIT_S
+    note: Callable[[Sequence[Case], Sequence[Any]], str] | None = None
+    lab: str = ""  # filled in by the lab that lists it
+    wrong_answers: list[Wrong] = field(default_factory=list)
+    right_answers: list[Right] = field(default_factory=list)
+
+    # --- the two banks ------------------------------------------------------------------------------------
+
+    def wrong(self, name: str, sentence: str, never_ends: bool = False) -> Callable[[Any], Any]:
+        """Decorator: a wrong answer that must be rejected by this name."""
+
+        def add(candidate: Any) -> Any:
+            self.wrong_answers.append(Wrong(name, sentence, candidate, never_ends))
+            return candidate
+
+        return add
+
+    def right(self, name: str) -> Callable[[Any], Any]:
+        """Decorator: a right answer that must be accepted."""
+
+        def add(candidate: Any) -> Any:
+            self.right_answers.append(Right(name, candidate))
+            return candidate
+
+        return add
+
+    # --- judging ------------------------------------------------------------------------------------------
+
+    def make_cases(self, seed: int, tier: str = "cpu") -> tuple[Case, ...]:
+        """The cases for a seed, with the arguments' names filled in."""
+        names = argument_names(self.signature)
+        cases = tuple(Case(case.name, case.args, case.names or names) for case in self.cases(seed, tier))
+        if not cases:
+            raise RuntimeError(f"{self.name} has no cases for seed {seed}: a check that tries nothing is no check")
+        return cases
+
+    def judge(self, candidate: Any, seed: int = 0, tier: str = "cpu", limit_s: float | None = None) -> Verdict:
+        """Run the candidate apart from this process, and judge its answers here."""
+        cases = self.make_cases(seed, tier)
+        return self.judge_answers(cases, ask(candidate, self.probe, cases, limit_s or self.limit_s), seed)
+
+    def judge_answers(self, cases: Sequence[Case], answers: Sequence[Answer], seed: int) -> Verdict:
+        """Judge answers that were obtained somewhere else; a case without its answer has failed."""
+        if len(answers) != len(cases):
+            raise ValueError(f"{self.name}: {len(cases)} cases need as many answers, {len(answers)} came")
+        failing = [
+            (case, answer, message)
+            for case, answer in zip(cases, answers, strict=True)
+            if (message := self._why_wrong(case, answer))
+        ]
+        if not failing:
+            note = self.note(cases, [answer.value for answer in answers]) if self.note else ""
+            return Verdict(self.name, len(cases), seed, (), note)
+        failing.sort(key=lambda item: (item[1].outcome == "not-reached", item[0].weight()))
+        known = self._recognise(cases, answers, [case for case, _, _ in failing])
+        tail = f"\n  this behaves like *{known.name}*: {known.sentence}" if known else ""
+        name = known.name if known else None
+        findings = tuple(Finding(case, name, message + tail) for case, _, message in failing)
+        stub = failing[0][1].error if all(answer.outcome == "not-written" for _, answer, _ in failing) else ""
+        return Verdict(self.name, len(cases), seed, findings, not_written=stub)
+
+    def _why_wrong(self, case: Case, answer: Answer) -> str:
+        """Given, expected, came; empty when the answer is right."""
+        if answer.outcome == "value":
+            difference = self.judge_case(case, answer.value)
+            if difference is None and answer.changed:
+                changed = ", ".join(answer.changed)
+                difference = Difference("arguments left as they were", f"the answer changed its argument {changed}")
+        else:
+            difference = Difference("an answer", _in_words(answer))
+        if difference is None:
+            return ""
+        lines = [
+            f"  case      {case.name}",
+            f"  given     {case.given()}",
+            f"  expected  {difference.expected}",
+            f"  came      {difference.came}",
+        ]
+        if answer.printed:
+            lines.append("  printed   " + answer.printed.rstrip().replace("\n", "\n            "))
+        return "\n".join(lines)
+
+    def _recognise(self, cases: Sequence[Case], answers: Sequence[Answer], failing: Sequence[Case]) -> Wrong | None:
+        """The known wrong answer that answers alike on the failing cases; the one closest on the others."""
+        by_case = {id(case): answer for case, answer in zip(cases, answers, strict=True)}
+        theirs = [by_case[id(case)] for case in failing]
+        if all(answer.outcome == "not-written" for answer in theirs):
+            return None
+        alike = [wrong for wrong in self.wrong_answers if self._same_answers(wrong, failing, theirs)]
+        if len(alike) < 2:
+            return alike[0] if alike else None
+        failing_ids = {id(case) for case in failing}
+        passing = [case for case in cases if id(case) not in failing_ids]
+        return min(alike, key=lambda wrong: self._num_different(wrong, passing, by_case))
+
+    def _same_answers(self, wrong: Wrong, cases: Sequence[Case], answers: Sequence[Answer]) -> bool:
+        if wrong.never_ends:
+            return any(answer.outcome == "timeout" for answer in answers)
+        for case, answer in zip(cases, answers, strict=True):  # one by one: most differ at once
+            if not same_answer(self._own_answer(wrong, case), answer):
+                return False
+        return True
+
+    def _num_different(self, wrong: Wrong, cases: Sequence[Case], by_case: dict[int, Answer]) -> int:
+        if wrong.never_ends:
+            return 0
+        return sum(not same_answer(self._own_answer(wrong, case), by_case[id(case)]) for case in cases)
+
+    def _own_answer(self, wrong: Wrong, case: Case) -> Answer:
+        from labkit.course.answers import decode, encode
+
+        copy = Case(case.name, decode(encode(case.args)), case.names)  # a wrong answer may change its arguments
+        return ask_here(wrong.candidate, self.probe, [copy], None)[0]
+
+
+def argument_names(signature: str) -> tuple[str, ...]:
+    """The parameters' names of a signature in text.
+
+    >>> argument_names("im2col(x, kernel, stride=1)")
+    ('x', 'kernel', 'stride')
+    """
+    inside = signature[signature.index("(") + 1 : signature.rindex(")")]
+    parts = [part.strip().partition("=")[0].partition(":")[0].strip() for part in inside.split(",")]
+    return tuple(part for part in parts if part.isidentifier())
+
+
+def same_answer(a: Answer, b: Answer) -> bool:
+    """Whether two answers are the same to a reader: rounding aside, and whatever an exception's text says."""
+    if a.outcome != b.outcome or set(a.changed) != set(b.changed):
+        return False
+    if a.outcome == "raised":
+        return a.error.partition(":")[0] == b.error.partition(":")[0]
+    return a.outcome != "value" or same_value(a.value, b.value)
+
+
+def same_value(a: Any, b: Any) -> bool:
+    """Equal in structure, shape and dtype, and close in every number."""
+    import numpy as np
+
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.shape == b.shape and a.dtype == b.dtype and bool(np.allclose(a, b, 1e-5, 1e-8, equal_nan=True))
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(same_value, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same_value(a[key], b[key]) for key in a)
+    if isinstance(a, bool) or isinstance(b, bool) or a is None or b is None:
+        return type(a) is type(b) and bool(a == b)
+    if isinstance(a, float | np.floating) or isinstance(b, float | np.floating):
+        try:
+            return bool(np.isclose(float(a), float(b), 1e-9, 0.0, equal_nan=True))
+        except (TypeError, ValueError, OverflowError):
+            return False
+    return not isinstance(a, np.ndarray) and not isinstance(b, np.ndarray) and bool(a == b)
+
+
+def _in_words(answer: Answer) -> str:
+    if answer.outcome == "raised":
+        where = f"\n            line {answer.line_number}: {answer.line}" if answer.line else ""
+        return answer.error + where
+    if answer.outcome == "timeout":
+        return f"{answer.error}: it was stopped. Does a loop never end?"
+    return answer.error
+
+
+def _weight(value: Any) -> int:
+    size = getattr(value, "size", None)
+    if isinstance(size, int):
+        return size
+    if isinstance(value, list | tuple):
+        return 1 + sum(map(_weight, value))
+    if isinstance(value, dict):
+        return 1 + sum(map(_weight, value.values()))
+    return 1

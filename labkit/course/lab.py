@@ -1,0 +1,186 @@
+"""What a notebook talks to: `lab = labkit.open_lab("01_gemm_im2col")`, then cards, checks, hints, progress."""
+
+from pathlib import Path
+from typing import Any
+
+from labkit.course.exercise import Exercise, Verdict
+from labkit.course.exercises import lab_spec
+from labkit.course.lab_spec import LabSpec
+from labkit.course.leaning import defined_names, leaned_names
+from labkit.course.paths import starter_path
+from labkit.course.progress import Progress
+
+RUNGS = ("a question", "the idea", "pseudo-code")
+STARS = {1: "easy", 2: "medium", 3: "hard"}
+
+
+class CheckFailed(AssertionError):
+    """A check that did not pass; a notebook shows its text and no traceback."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython's hook
+        return str(self).splitlines()
+
+
+def open_lab(name: str, seed: int = 0) -> "Lab":
+    """The lab of that name, for a notebook's first cell.
+
+    Raises:
+        KeyError: no lab has that name; the message lists those that exist.
+    """
+    return Lab(lab_spec(name), seed)
+
+
+class Lab:
+    """One lab in one notebook."""
+
+    def __init__(self, spec: LabSpec, seed: int = 0) -> None:
+        self.spec = spec
+        self.seed = seed
+        self._progress = Progress(spec.name)
+        self._guesses: dict[str, tuple[float | None, str]] = {}
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        return f"{spec.title}: {len(spec.exercises)} exercises, {spec.points} points, about {spec.minutes} minutes"
+
+    # --- cards and hints ----------------------------------------------------------------------------------
+
+    def card(self, name: str) -> None:
+        """Show an exercise's card: what to write, how hard, how long, for how many points."""
+        each = self._exercise(name)
+        tier = "runs on any machine" if each.tier == "cpu" else "needs a GPU"
+        lines = "about 1 line" if each.num_lines == 1 else f"about {each.num_lines} lines"
+        _show_markdown(
+            f"**Exercise `{each.name}`** · {STARS[each.difficulty]} · {each.minutes} min · {_points(each.points)}"
+            f" · {lines} · {tier}\n\n{each.goal}\n\n```python\n{each.signature}\n```"
+        )
+
+    def hint(self, name: str) -> None:
+        """Show the next rung of an exercise's ladder of three: a question, the idea, pseudo-code."""
+        each = self._exercise(name)
+        index = self._progress.next_hint(name, len(each.hints))
+        last = index == len(each.hints) - 1
+        more = "That was the last rung; the answer is in `solutions/`." if last else "Run the cell again for more."
+        _show_markdown(f"**Hint {index + 1} of {len(each.hints)}, {RUNGS[index]}.** {each.hints[index]}\n\n*{more}*")
+
+    # --- checks -------------------------------------------------------------------------------------------
+
+    def check(self, candidate: Any, name: str | None = None) -> None:
+        """Check an answer: one green line, or `CheckFailed` with what was given, expected and came."""
+        each = self._exercise(name or str(getattr(candidate, "__name__", candidate)))
+        if each.tier == "gpu" and not _has_gpu():
+            print(f"– {each.name}: skipped, this machine has no GPU. It counts where there is one.")
+            return
+        verdict: Verdict = each.judge(candidate, seed=self.seed, tier=each.tier)
+        self._progress.tried(each.name, verdict.passed)
+        if not verdict.passed:
+            raise CheckFailed(f"{verdict}\n  Stuck? lab.hint({each.name!r})")
+        print(verdict)
+        self._say_if_leaning(candidate)
+
+    def progress(self) -> None:
+        """Show which exercises of this lab are solved, over all sessions."""
+        _show_markdown("\n".join([*_PROGRESS_HEAD, *map(self._progress_row, self.spec.exercises)]))
+
+    def solved(self) -> int:
+        """How many of the lab's exercises are solved."""
+        return sum(self._progress.record(each.name).passed for each in self.spec.exercises)
+
+    def _progress_row(self, each: Exercise) -> str:
+        record = self._progress.record(each.name)
+        state = "✓ solved" if record.passed else "tried" if record.num_tries else "open"
+        return f"| `{each.name}` | {state} | {record.num_tries} | {record.num_hints} | {each.points} |"
+
+    # --- predict, measure, reconcile ----------------------------------------------------------------------
+
+    def predict(self, what: str, guess: float | None, unit: str = "") -> None:
+        """Write a number down before the cell that measures it runs; None asks for one."""
+        self._guesses[what] = (guess, unit)
+        if guess is None:
+            print(f"Before you go on: what do you expect for {what}{_in(unit)}? Put your number in place of None.")
+        else:
+            print(f"You expect {guess:g}{_unit(unit)} for {what}.")
+
+    def reconcile(self, what: str, measured: float) -> None:
+        """Set what was measured beside what was expected, with the factor between them."""
+        guess, unit = self._guesses.get(what, (None, ""))
+        print(f"Measured: {measured:.4g}{_unit(unit)} for {what}.")
+        if guess is None:
+            print("No prediction was written down: next time write one first, it is worth more than the number.")
+        elif guess > 0 and measured > 0:
+            factor = max(guess / measured, measured / guess)
+            side = "above" if guess > measured else "below"
+            close = "within 10 %" if factor < 1.1 else f"{factor:.3g} times {side} what was measured"
+            print(f"Your prediction, {guess:g}{_unit(unit)}, is {close}.")
+        else:
+            print(f"Your prediction, {guess:g}{_unit(unit)}, is off by {abs(guess - measured):.3g}{_unit(unit)}.")
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _exercise(self, name: str) -> Exercise:
+        return self.spec.exercise(name)
+
+    def _say_if_leaning(self, candidate: Any) -> None:
+        history = _history()
+        if not history:
+            return
+        exercises = [each.name for each in self.spec.exercises]
+        names = leaned_names(candidate, history, _released_names(starter_path(self.spec.name)), exercises)
+        if names:
+            listed = ", ".join(f"`{name}`" for name in names)
+            print(f"  Note: your answer uses {listed}, which only a cell of your own defines. The grader takes")
+            print("  the answer cells and nothing else: move the definition into the answer's cell.")
+
+
+_PROGRESS_HEAD = ("| exercise | state | tries | hints | points |", "|---|---|---|---|---|")
+
+
+def _released_names(path: Path) -> set[str]:
+    """The names that the released lab's cells bind, its answer cells included."""
+    import nbformat
+
+    if not path.exists():
+        return set()
+    notebook = nbformat.read(path, as_version=4)
+    return {name for cell in notebook.cells if cell.cell_type == "code" for name in defined_names(cell.source)}
+
+
+def _history() -> list[str]:
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return []
+    shell = get_ipython()
+    return list(shell.user_ns.get("In", [])) if shell else []
+
+
+def _show_markdown(text: str) -> None:
+    try:
+        from IPython import get_ipython
+        from IPython.display import Markdown, display
+    except ImportError:
+        print(text)
+        return
+    if get_ipython() is None:
+        print(text)
+    else:
+        # The text stands in text/plain too: for terminals, screen readers and notebooks that are not trusted.
+        display({"text/markdown": Markdown(text).data, "text/plain": text}, raw=True)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _points(points: int) -> str:
+    return "1 point" if points == 1 else f"{points} points"
+
+
+def _unit(unit: str) -> str:
+    return f" {unit}" if unit else ""
+
+
+def _in(unit: str) -> str:
+    return f" (in {unit})" if unit else ""

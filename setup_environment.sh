@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Makes .venv from pyproject.toml and constraints.txt. Called by the Makefile: setup_environment.sh [EXTRAS]
+# Each failure that a newcomer can meet ends in one sentence that says what to do.
+set -u
+cd "$(dirname "$0")" || exit 1
+extras=${1:-}
+log=.venv/install.log
+
+find_python() {
+    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+python=$(find_python) || {
+    found=$(python3 --version 2>&1 || echo "no Python")
+    echo "labkit needs Python 3.11 or newer, and found $found: install it, then say which: make lab PYTHON=/path/to/python3.12" >&2
+    exit 1
+}
+
+if ! .venv/bin/python -c '' 2>/dev/null; then
+    echo "Making .venv with $("$python" --version) …"
+    "$python" -m venv .venv || {
+        echo "Python's venv module is missing: install it (Debian and Ubuntu: apt install python3-venv) and run make again." >&2
+        exit 1
+    }
+fi
+
+echo "Installing labkit and what it needs into .venv (minutes the first time; log: $log) …"
+if ! .venv/bin/python -m pip install -c constraints.txt -e ".${extras}" >"$log" 2>&1; then
+    tail -n 5 "$log" >&2
+    if grep -qiE 'connection|resolve|network|timed out|proxy|retries' "$log"; then
+        echo "The packages could not be downloaded: check the network (or pip's proxy settings) and run make again; what arrived is kept." >&2
+    else
+        echo "pip could not install labkit: the reason stands above and in $log." >&2
+    fi
+    exit 1
+fi
