@@ -1,5 +1,6 @@
 """Executing a lab's solution as its readers do: a fresh kernel, an empty folder, outputs in one form."""
 
+import os
 import tempfile
 from typing import Any
 
@@ -15,21 +16,27 @@ def execute(notebook: NotebookNode) -> NotebookNode:
     Raises:
         nbclient.exceptions.CellExecutionError: a cell raised; the message shows the cell.
     """
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
-    from traitlets.config import Config
+    from nbclient.util import run_sync
 
-    with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
+    with tempfile.TemporaryDirectory(prefix="labkit-") as folder, tempfile.TemporaryDirectory() as sockets:
+        # Sockets in files, not ports: nothing to race for, and no warning on every start.
+        manager = AsyncKernelManager(
+            kernel_name="python3", transport="ipc", connection_file=os.path.join(sockets, "kernel.json")
+        )
         client = NotebookClient(
             notebook,
+            km=manager,
             timeout=CELL_LIMIT_S,
-            kernel_name="python3",
             resources={"metadata": {"path": folder}},
             record_timing=False,
             coalesce_streams=True,
-            # Sockets in files, not ports: nothing to race for, and no warning on every start.
-            config=Config({"KernelManager": {"transport": "ipc"}}),
         )
-        client.execute()
+        try:
+            client.execute()
+        finally:
+            run_sync(manager.shutdown_kernel)(now=True)  # a manager of our own is ours to end
     return notebook
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.course.exercise import Exercise, Verdict
-from labkit.course.exercises import lab_spec
+from labkit.course.exercises import all_labs, lab_spec
 from labkit.course.lab_spec import LabSpec
 from labkit.course.leaning import defined_names, leaned_names
 from labkit.course.paths import starter_path
@@ -30,6 +30,16 @@ def open_lab(name: str, seed: int = 0) -> "Lab":
     return Lab(lab_spec(name), seed)
 
 
+def course_progress() -> None:
+    """Show every lab of the course and how much of it is solved here, over all sessions."""
+    rows = ["| lab | what you build | minutes | solved |", "|---|---|---|---|"]
+    for spec in all_labs():
+        solved, total = Lab(spec).solved(), len(spec.exercises)
+        state = f"{solved} of {total}" + (" ✓" if solved == total else "")
+        rows.append(f"| [{spec.name}]({spec.name}.ipynb) · {spec.title} | {spec.summary} | {spec.minutes} | {state} |")
+    _show_markdown("\n".join(rows))
+
+
 class Lab:
     """One lab in one notebook."""
 
@@ -41,7 +51,8 @@ class Lab:
 
     def __repr__(self) -> str:
         spec = self.spec
-        return f"{spec.title}: {len(spec.exercises)} exercises, {spec.points} points, about {spec.minutes} minutes"
+        exercises = "1 exercise" if len(spec.exercises) == 1 else f"{len(spec.exercises)} exercises"
+        return f"{spec.title}: {exercises}, {_points(spec.points)}, about {spec.minutes} minutes"
 
     # --- cards and hints ----------------------------------------------------------------------------------
 
