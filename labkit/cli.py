@@ -12,6 +12,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("labkit.commands.build:build", "Source -> executed solution -> starter."),
     "verify": ("labkit.commands.verify:verify", "papermill, nbval and the rules on every solution."),
     "grade": ("labkit.commands.grade:grade", "Grade submissions, apart from the judge."),
+    "trt": ("labkit.commands.trt:trt", "TensorRT plans from ONNX files, built with no GPU."),
+    "bench": ("labkit.commands.bench:bench", "Measure what each part costs, as ratios."),
 }
 
 

@@ -1,0 +1,138 @@
+"""bench: finds benchmarks by looking, prints what they return, and loses none because another one failed."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from torch.utils.flop_counter import FlopCounterMode
+
+import labkit.benchmarks
+from labkit import hardware
+from labkit.benchmarks import gemm as gemm_benchmark
+from labkit.cli import main
+from labkit.commands.bench import benchmark_names
+from labkit.hardware import Machine
+from labkit.measure import compare
+from labkit.triton_matmul import unavailable_reason
+
+MACHINE = Machine("cpu", "Example CPU", 2, 2**30, None, "openblas", {"numpy": "2.0"}, 2e9, 1e9, 4e9, 2e9)
+
+EXAMPLES = {
+    "apples": """
+from rich.table import Table
+
+def run(quick=False):
+    table = Table(title="Apples, [bold]quick[/bold]" if quick else "Apples", caption="median of 3")
+    for header in ("kind", "ratio", "ratio"):
+        table.add_column(header)
+    table.add_row("[green]russet[/green]", "1.50", "2.5 x")
+    return [table]
+""",
+    "broken": "def run(quick=False): raise OSError('no such orchard')",
+    "_private": "raise AssertionError('not a benchmark')",
+}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
+    """`labkit bench` over the examples only; called with arguments, returns the result."""
+    for name, source in EXAMPLES.items():
+        (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.setattr(labkit.benchmarks, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(hardware, "this_machine", lambda: MACHINE)
+
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["bench", *arguments])
+
+    yield invoke
+    for name in EXAMPLES:
+        sys.modules.pop(f"labkit.benchmarks.{name}", None)
+        vars(labkit.benchmarks).pop(name, None)
+
+
+def test_benchmarks_are_found_by_looking(bench) -> None:
+    assert benchmark_names() == ["apples", "broken"]
+
+
+def test_a_table_is_printed_under_the_machine_it_was_measured_on(bench) -> None:
+    result = bench("apples")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("tier          cpu\n")
+    for text in ("Example CPU", "Apples", "russet", "1.50", "median of 3"):
+        assert text in result.stdout
+    assert "[green]" not in result.stdout
+    assert "benchmark apples" in result.stderr
+
+
+def test_json_is_all_that_stands_on_stdout(bench) -> None:
+    data = json.loads(bench("apples", "--quick", "--json").stdout)
+    assert data == {
+        "quick": True,
+        "machine": asdict(MACHINE),
+        "benchmarks": [
+            {
+                "name": "apples",
+                "error": None,
+                "tables": [
+                    {
+                        "title": "Apples, quick",
+                        "caption": "median of 3",
+                        "columns": ["kind", "ratio", "ratio"],
+                        "rows": [["russet", 1.5, "2.5 x"]],
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def test_one_that_fails_is_named_and_the_others_still_run(bench) -> None:
+    result = bench("--json")
+    assert result.exit_code == 1
+    assert "benchmark broken could not run: OSError: no such orchard" in result.stderr
+    reports = {report["name"]: report for report in json.loads(result.stdout)["benchmarks"]}
+    assert reports["broken"]["error"] == "OSError: no such orchard"
+    assert reports["apples"]["tables"][0]["rows"]
+
+
+def test_an_unknown_name_is_answered_with_the_names(bench) -> None:
+    result = bench("pears")
+    assert result.exit_code == 2
+    assert "there is no benchmark pears; there are apples, broken" in result.stderr
+
+
+def test_the_layers_are_compared_in_one_thread_and_the_threads_come_back() -> None:
+    threads = torch.get_num_threads()
+    layer = gemm_benchmark.ConvLayer("tiny", channels=2, filters=3, size=8, kernel=3, stride=2, padding=1)
+    table = gemm_benchmark.layer_table((layer,), repeats=1)
+    cells = [next(iter(column.cells)) for column in table.columns]
+    assert cells[:2] == ["tiny", "2 -> 3, 8x8, 3x3/2"]
+    assert all(float(cell) >= 0 for cell in cells[2:])
+    assert "worst ratio: im2col / unfold" in str(table.caption)
+    assert torch.get_num_threads() == threads
+
+
+def test_the_flops_of_a_layer_are_those_that_torch_counts() -> None:
+    for layer in gemm_benchmark.QUICK_LAYERS:
+        with FlopCounterMode(display=False) as counter, torch.device("meta"):
+            convolution = torch.nn.Conv2d(
+                layer.channels, layer.filters, layer.kernel, layer.stride, layer.padding, bias=False
+            )
+            convolution(torch.empty(1, layer.channels, layer.size, layer.size))
+        assert layer.flops == counter.get_total_flops()
+
+
+def test_the_gpu_table_holds_triton_against_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU, interpreted: shows that the table is filled, not how fast anything is."""
+    randn = torch.randn
+    monkeypatch.setattr(torch, "randn", lambda *shape, device, dtype: randn(*shape, dtype=dtype))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(gemm_benchmark, "compare", lambda calls, **_: compare(calls, repeats=1, warmup=0))
+    table = gemm_benchmark.triton_table((16, 32))
+    assert table.row_count == (2 if unavailable_reason() is None else 0)
+    assert table.caption == unavailable_reason()
