@@ -43,23 +43,21 @@ def build_lab(spec: LabSpec, force: bool = False) -> bool:
     """Write the solution and the starter of one lab; False when both were already up to date.
 
     Raises:
-        SourceError, RulesBroken: the source is not what it should be; nothing is written.
+        SourceError, RulesBroken: the source is not what it should be; the solution is left as it was.
     """
     source = read_source(spec, source_path(spec.name))
     if not force and not list(stale_files(spec, source)):
         return False
     _obey(source_path(spec.name), check_source(source))
     starter = make_starter(source, spec)
-    if _solution_is_current(spec, source) and not force:
-        _write(starter_path(spec.name), canonical(starter))
-        return True
-    executed = execute(read_source(spec, source_path(spec.name)))
-    _obey(source_path(spec.name), check_executed(executed))
-    text = canonical(executed)
-    _obey(solution_path(spec.name), check_solution(nbformat.reads(text, as_version=4)))
     _obey(starter_path(spec.name), check_starter(starter, source))
-    _write(solution_path(spec.name), text)
-    _write(starter_path(spec.name), canonical(starter))
+    _write(starter_path(spec.name), canonical(starter))  # first: a running solution looks into its own release
+    if force or not _solution_is_current(spec, source):
+        executed = execute(read_source(spec, source_path(spec.name)))
+        _obey(source_path(spec.name), check_executed(executed))
+        text = canonical(executed)
+        _obey(solution_path(spec.name), check_solution(nbformat.reads(text, as_version=4)))
+        _write(solution_path(spec.name), text)
     return True
 
 

@@ -132,11 +132,10 @@ class Lab:
         return self.spec.exercise(name)
 
     def _say_if_leaning(self, candidate: Any) -> None:
-        history = _history()
-        if not history:
+        history, released = _history(), _released_names(starter_path(self.spec.name))
+        if not history or not released:
             return
-        exercises = [each.name for each in self.spec.exercises]
-        names = leaned_names(candidate, history, _released_names(starter_path(self.spec.name)), exercises)
+        names = leaned_names(candidate, history, released, [each.name for each in self.spec.exercises])
         if names:
             listed = ", ".join(f"`{name}`" for name in names)
             print(f"  Note: your answer uses {listed}, which only a cell of your own defines. The grader takes")

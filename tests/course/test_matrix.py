@@ -3,6 +3,8 @@
 Guards against a check that passes on nothing: there must be exercises, at least 8 wrong answers and 3 right ones each.
 """
 
+from collections.abc import Callable
+
 import pytest
 
 from labkit.course.exercise import Exercise
@@ -22,7 +24,7 @@ def test_there_are_exercises() -> None:
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: f"{each.lab}-{each.name}")
-def test_kill_matrix(exercise: Exercise, record_property: pytest.RecordProperty) -> None:
+def test_kill_matrix(exercise: Exercise, record_property: Callable[[str, object], None]) -> None:
     tried = try_exercise(exercise)
     assert all(len(row.named) == len(SEEDS) for row in tried.rows)
     assert tried.names("survived") == []
