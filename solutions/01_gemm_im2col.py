@@ -332,6 +332,9 @@ print(f"<im2col(x), c> and <x, col2im(c)> agree: {np.isclose(left, right)}")
 #
 # A cache is small. If the product walks along whole rows and columns, the inputs are read from memory again and again.
 # Cut all three matrices into blocks that fit, and each number that was brought in is used `block` times.
+#
+# The check watches which pieces of `a` and `b` each of your products takes. It cannot see through a copy of a whole
+# matrix (`np.asarray(a)`): do not make one.
 
 # %%
 lab.card("blocked_gemm")
@@ -414,7 +417,7 @@ def attainable_flops(intensity, peak_flops, bandwidth):
 lab.check(attainable_flops)
 
 # %% [markdown]
-# Take a fully connected layer of 1024 inputs and 1024 outputs, for one picture: m = 1. Which share of the machine's
+# Take a fully connected layer of 4096 inputs and 4096 outputs, for one picture: m = 1. Which share of the machine's
 # peak can it reach? The ceilings are measured first, then you write a number, then you measure.
 
 # %%
@@ -443,9 +446,10 @@ def measured_point(name, m, n, k):
     return name, flops / gemm_min_bytes(m, n, k, 4), flops / (timing.median_ms / 1e3)
 
 
+wide = 2048 if QUICK else 4096
 points = [
-    measured_point("thin, 1 row", 1, 1024, 1024),
-    measured_point("16 rows", 16, 1024, 1024),
+    measured_point("thin, 1 row", 1, wide, wide),
+    measured_point("16 rows", 16, wide, wide),
     measured_point("square, 1024", 1024, 1024, 1024),
     measured_point("your convolution's shape", 32, 1024, 144),
 ]
@@ -459,8 +463,8 @@ show(*roofline(points, machine.peak_flops, machine.bandwidth_bytes_per_s, attain
 
 # %% [markdown]
 # **Where it comes from.** The thin product reads every weight once and uses it once: half a FLOP per byte, far left of
-# the ridge, so memory decides. More rows use each weight more often. A point above the slope is possible: the 4 MiB of
-# weights may lie in a cache, which is faster than the memory that was measured. Choose a shape of your own:
+# the ridge, so memory decides. More rows use each weight more often. A point can lie above the slope: a matrix that fits
+# into a cache is read from there, faster than from the memory that was measured. Choose a shape of your own:
 
 # %%
 from labkit.widgets.roofline import gemm_roofline

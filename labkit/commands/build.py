@@ -19,12 +19,12 @@ def build(labs: tuple[str, ...], check: bool, force: bool) -> None:
     try:
         specs = [lab_spec(lab) for lab in labs] or list(all_labs())
         if check:
-            stale = [each for spec in specs for each in stale_files(spec)] + list(build_readme(check=True))
+            stale = [each for spec in specs for each in stale_files(spec)] + build_readme(check=True)
             print("\n".join(map(str, stale)) or f"{len(specs)} labs are what their sources give.")
             sys.exit(1 if stale else 0)
         for spec in specs:
             print(f"{spec.name}: {'built' if build_lab(spec, force) else 'up to date'}", flush=True)
-        list(build_readme())
+        build_readme()
     except KeyError as error:
         raise click.UsageError(str(error.args[0])) from error
     except (SourceError, RulesBroken) as error:

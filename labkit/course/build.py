@@ -14,7 +14,7 @@ from labkit.course.execute import canonical, execute
 from labkit.course.exercises import all_labs
 from labkit.course.lab_spec import LabSpec
 from labkit.course.paths import ROOT, solution_path, source_path, starter_path
-from labkit.course.readme import with_lab_table
+from labkit.course.readme import PICTURE, lab_picture, with_lab_table
 from labkit.course.rules import Violation, check_executed, check_solution, check_source, check_starter
 from labkit.course.source import read_source
 from labkit.course.starter import make_starter
@@ -71,17 +71,19 @@ def stale_files(spec: LabSpec, source: NotebookNode | None = None) -> Iterable[S
         yield Stale(starter, "differs from what the source gives")
 
 
-def build_readme(check: bool = False) -> Iterable[Stale]:
-    """Write the table of labs into the README; with `check`, only say whether it is stale."""
-    path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8")
-    new = with_lab_table(text, all_labs())
-    if new == text:
-        return
-    if check:
-        yield Stale(path, "its table of labs differs from the labs' declarations")
-    else:
-        _write(path, new)
+def build_readme(check: bool = False) -> list[Stale]:
+    """Write the README's table of labs and its picture; with `check`, only say what is stale."""
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    table, picture = with_lab_table(text, all_labs()), lab_picture()
+    stale = [Stale(readme, "its table of labs differs from the labs' declarations")] if table != text else []
+    if not PICTURE.exists() or PICTURE.read_bytes() != picture:
+        stale.append(Stale(PICTURE, "differs from the picture in the solution"))
+    if not check:
+        _write(readme, table)
+        PICTURE.parent.mkdir(exist_ok=True)
+        PICTURE.write_bytes(picture)
+    return stale
 
 
 def _solution_is_current(spec: LabSpec, source: NotebookNode) -> bool:

@@ -40,6 +40,15 @@ def compare_number(expected: int | float | Fraction, value: Any, relative: float
     return Difference(describe(expected), describe(value) + _factor(wanted, Fraction(came)))
 
 
+def compare_count(expected: int, value: Any) -> Difference | None:
+    """Nothing when the value is this whole number, as a Python or a NumPy integer."""
+    came = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(came, float | np.floating):
+        kind = type(came).__name__
+        return Difference(describe(expected), f"{came!r} ({kind}): a count is a whole number, an int")
+    return compare_number(expected, came, relative=0.0)
+
+
 def compare_arrays(
     expected: np.ndarray, value: Any, relative: float = 1e-6, absolute: float = 0.0, same_dtype: bool = True
 ) -> Difference | None:
@@ -84,8 +93,8 @@ def _first_difference(expected: np.ndarray, value: np.ndarray, close: np.ndarray
 
 
 def _factor(expected: Fraction, came: Fraction) -> str:
-    if expected == 0 or came == 0:
-        return ""
+    if expected == 0 or came == 0 or abs(came / expected - 1) < Fraction(1, 1000):
+        return ""  # nothing to say of a zero, and "1 times" of a number that differs in its last digits
     return f" ({float(came / expected):.4g} times the expected)"
 
 

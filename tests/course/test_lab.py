@@ -115,7 +115,10 @@ def _answer(source: str) -> Any:
         ("def answer(x): return inside(x)", []),
         ("def answer(x): return helper(x)", ["helper"]),
         ("def answer(x):\n    def nested(): return math.pi\n    return nested()", ["math"]),
-        ("class answer:\n    def method(self): return helper(1)\n    @property\n    def p(self): return math", ["helper", "math"]),
+        (
+            "class answer:\n    def method(self): return helper(1)\n    @property\n    def p(self): return math",
+            ["helper", "math"],
+        ),
     ],
 )
 def test_an_answer_that_leans_on_a_cell_of_the_learners_own(source: str, names: list[str]) -> None:
@@ -123,7 +126,9 @@ def test_an_answer_that_leans_on_a_cell_of_the_learners_own(source: str, names: 
 
 
 def test_what_a_cell_defines() -> None:
-    source = "import a.b as c, d.e\nfrom f import g as h\nx, (y, *z) = 1, (2, 3)\nfor i in x: j = i\nwith q as r: pass\n"
+    source = (
+        "import a.b as c, d.e\nfrom f import g as h\nx, (y, *z) = 1, (2, 3)\nfor i in x: j = i\nwith q as r: pass\n"
+    )
     source += "def function():\n    inside = 1\nclass Class:\n    attribute = 1\n"
     assert defined_names(source) == {"c", "d", "h", "x", "y", "z", "i", "j", "r", "function", "Class"}
     assert defined_names("def broken(:") == set()

@@ -25,7 +25,7 @@ def test_what_is_committed_is_what_the_source_gives(spec: LabSpec) -> None:
     assert list(map(str, stale_files(spec))) == []
 
 
-def test_the_readmes_table_is_what_the_labs_declare() -> None:
+def test_the_readmes_table_and_picture_are_those_of_the_labs() -> None:
     assert list(map(str, build_readme(check=True))) == []
 
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from labkit.course.compare import Difference
+from labkit.course.compare import Difference, compare_count
 from labkit.course.exercise import Case, Exercise
-from labkit.course.exercises.gemm_im2col.numbers import compare_count
 from labkit.course.exercises.gemm_im2col.windows import window_starts
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from labkit.course.compare import Difference, compare_arrays, compare_number
-from labkit.course.describe import describe
+from labkit.course.compare import Difference, compare_arrays
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-9}  # for answers that do not add products at all, like an FFT
 
@@ -26,12 +25,3 @@ def compare_floats(expected: np.ndarray, value: Any, dtype: np.dtype[Any]) -> Di
     """Nothing when the value has this dtype and is the expected array, up to this dtype's rounding."""
     tolerance = TOLERANCE[dtype.name]
     return compare_arrays(expected.astype(dtype), value, relative=tolerance, absolute=tolerance)
-
-
-def compare_count(expected: int, value: Any) -> Difference | None:
-    """Nothing when the value is this whole number, as a Python or a NumPy integer."""
-    came = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
-    if isinstance(came, float | np.floating):
-        kind = type(came).__name__
-        return Difference(describe(expected), f"{came!r} ({kind}): a count is a whole number, an int")
-    return compare_number(expected, came, relative=0.0)
