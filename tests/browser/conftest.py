@@ -1,0 +1,290 @@
+"""A real JupyterLab in a real Chromium: every test in this folder is marked `ui`, and all run in one worker.
+
+    def test_something(lab):
+        lab.open_notebook(["import labkit", "1 + 1"])  # code cells, or the path of an .ipynb file, which is copied
+        lab.run_all()
+        assert lab.errors() == [] and lab.toasts() == []
+        lab.page.get_by_role("spinbutton", name="kernel").fill("2")
+
+One server and one browser for the whole run, one page for each test. After each test the fixture `lab` fails it if the
+page asked any host but this machine for anything: that is how we know that a lab works offline. When a test fails, a
+screenshot and the server's log are in build/browser/.
+
+Skipped with a reason where Playwright or Chromium is missing. LABKIT_CHROMIUM names a Chromium that is not on the PATH.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+
+REPORTS = Path(__file__).resolve().parents[2] / "build" / "browser"
+START_SECONDS = 60
+WAIT_MS = 20_000
+HERE = ("127.0.0.1", "localhost")
+
+# The server ends when the pipe from pytest does, so that no run, however it ended, leaves a server behind.
+SERVE = """
+import os, signal, sys, threading
+
+def follow_parent():
+    sys.stdin.buffer.read()
+    print("The test run is gone: stopping.", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=follow_parent, daemon=True).start()
+from jupyterlab.labapp import main
+main()
+"""
+
+# Without --no-sandbox Chromium refuses to run as root, as it does in a container. The resolver rule keeps the
+# browser offline on a machine that is not.
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+
+# Ready means the application's promises: the idle light comes on before the kernel can be asked anything.
+NOTEBOOK_READY = """async () => {
+  await window.jupyterapp.restored;
+  const panel = window.jupyterapp.shell.currentWidget;
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  await panel.sessionContext.session.kernel.info;
+}"""
+
+# JupyterLab asks newcomers about news; a toast would lie over the pictures.
+NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A JupyterLab server of the test run's own."""
+
+    url: str
+    root: Path
+    log: Path
+
+
+class Lab:
+    """What a test does with JupyterLab in the browser; `page` is Playwright's."""
+
+    def __init__(self, page: Any, server: Server, name: str) -> None:
+        self.page = page
+        self.name = name
+        self.requests: list[str] = []
+        self.console: list[str] = []  # what the page said to its developers
+        self._server = server
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("websocket", lambda socket: self.requests.append(socket.url))
+        page.on("pageerror", lambda error: self.console.append(str(error)))
+        page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
+
+    def open_notebook(self, source: Path | list[str]) -> None:
+        """Copies the notebook, or one made of these code cells, to the server; its kernel is ready on return."""
+        target = self._server.root / f"{self.name}.ipynb"
+        if isinstance(source, Path):
+            shutil.copyfile(source, target)
+        else:
+            nbformat.write(_notebook(source), target)
+        self.page.goto(f"{self._server.url}/lab/workspaces/{self.name}/tree/{target.name}?reset")
+        self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext")
+        self.page.evaluate(NOTEBOOK_READY)
+
+    def run_all(self) -> None:
+        """Runs all cells, and waits until the last one has."""
+        self.command("notebook:run-all-cells")
+
+    def command(self, name: str, **arguments: Any) -> None:
+        """One of JupyterLab's commands, awaited."""
+        self.page.evaluate(
+            "([name, arguments]) => window.jupyterapp.commands.execute(name, arguments)", [name, arguments]
+        )
+
+    def use_theme(self, name: str) -> None:
+        """Changes to "JupyterLab Dark" or "JupyterLab Light"."""
+        self.command("apputils:change-theme", theme=name)
+        self.page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=name)
+
+    def cell_outputs_text(self) -> list[str]:
+        """What a reader reads in the outputs, one string for each cell that has any."""
+        return [area.inner_text() for area in self.page.locator(".jp-Cell-outputArea").all()]
+
+    def errors(self) -> list[str]:
+        """Outputs that are a traceback or lie in the red of stderr, and widgets that could not be drawn."""
+        red = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]'
+        error = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]'
+        broken = ".jupyter-widgets-error-widget, .jupyter-widgets:has-text('Error displaying widget')"
+        return [found.inner_text() for found in self.page.locator(f"{red}, {error}, {broken}").all()]
+
+    def console_errors(self) -> list[str]:
+        """Exceptions in the page's JavaScript; a widget's are written here and nowhere else."""
+        ours = ("error: Error setting state", "error: [anywidget]", "Error", "TypeError", "ReferenceError")
+        return [said for said in self.console if said.startswith(ours)]
+
+    def toasts(self) -> list[str]:
+        """What pops up in front of the notebook: notifications and dialogs."""
+        return [found.inner_text() for found in self.page.locator(".Toastify__toast, .jp-Dialog").all()]
+
+    def foreign_requests(self) -> list[str]:
+        """Everything that the page wanted from another machine."""
+        return [url for url in self.requests if urlsplit(url).hostname not in (*HERE, None)]
+
+    def screenshot(self, name: str = "") -> Path:
+        """A picture of the page in build/browser/, for people to look at."""
+        path = REPORTS / f"{self.name}{name and '-' + name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=path)
+        return path
+
+
+def _notebook(sources: list[str]) -> nbformat.NotebookNode:
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.ui)
+            item.add_marker(pytest.mark.xdist_group("browser"))  # one server, one browser
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    item.stash.setdefault(_failed, []).append(report.failed)
+    return report
+
+
+_failed = pytest.StashKey[list[bool]]()
+
+
+@pytest.fixture(scope="session")
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("jupyter")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Server(f"http://127.0.0.1:{port}", home / "root", home / "server.log")
+    server.root.mkdir()
+    with server.log.open("wb") as log:
+        process = subprocess.Popen(
+            _server_command(port, server.root),
+            env=_isolated_environment(home),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a process group of its own, so that only it is signalled
+        )
+    try:
+        _wait_until_up(server, process)
+        yield server
+    finally:
+        _stop(process)
+
+
+def _server_command(port: int, root: Path) -> list[str]:
+    # An empty token is for this server on 127.0.0.1 in a test, never for learners.
+    return [
+        *(sys.executable, "-c", SERVE),
+        *("--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
+        *("--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"),
+        *("--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"),
+        f"--ServerApp.root_dir={root}",
+    ]
+
+
+def _isolated_environment(home: Path) -> dict[str, str]:
+    """New folders for everything that Jupyter reads or writes: nobody's settings decide about a test."""
+    variables = (
+        *("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"),
+        *("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR", "HOME"),
+    )
+    folders = {variable: home / variable.lower() for variable in variables}
+    for folder in folders.values():
+        folder.mkdir()
+    for plugin, settings in NO_NEWS.items():
+        package, name = plugin.split(":")
+        file = folders["JUPYTERLAB_SETTINGS_DIR"] / package / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(settings))
+    return {**os.environ, **{variable: str(folder) for variable, folder in folders.items()}}
+
+
+def _wait_until_up(server: Server, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{server.url}/api/status", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"JupyterLab did not start within {START_SECONDS} s:\n{server.log.read_text()[-3000:]}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGTERM)  # the server then ends its kernels
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert process.stdin
+    process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is missing: pip install labkit[dev]")
+    executable = os.environ.get("LABKIT_CHROMIUM") or shutil.which("chromium")
+    if not executable:
+        pytest.skip("Chromium is missing: install it, or name one in LABKIT_CHROMIUM")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def context(browser: Any) -> Iterator[Any]:
+    # One for all tests: the files of JupyterLab stay in its cache, which saves a second for each.
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(WAIT_MS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, context: Any, lab_server: Server) -> Iterator[Lab]:
+    page = context.new_page()
+    lab = Lab(page, lab_server, request.node.name)
+    yield lab
+    foreign = lab.foreign_requests()
+    if foreign or any(request.node.stash.get(_failed, [])):
+        lab.screenshot("failed")
+        shutil.copyfile(lab_server.log, REPORTS / f"{lab.name}-server.log")
+        (REPORTS / f"{lab.name}-console.log").write_text("\n".join(lab.console))
+    page.evaluate("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.shutdown()")
+    page.close()
+    assert not foreign, f"the page asked other machines: {foreign}"
