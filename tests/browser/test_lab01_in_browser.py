@@ -1,4 +1,4 @@
-"""Lab 01 as a learner meets it: the starter's first gap, a wrong answer, the right one; and the solution, run through."""
+"""Lab 01 as a learner meets it: the starter from its first gap to green, and the solution run through."""
 
 import re
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""PNG and sentence: the same bytes every time, text that is safe and complete, errors that point at the learner's line."""
+"""PNG and sentence: the same bytes each time, text that is safe and complete, errors that show the learner's line."""
 
 import base64
 import html
