@@ -33,7 +33,7 @@ im2col_stepper()
 FRAME_FIRST = """
 book = im2col_stepper()
 send = book.stage.send_state
-book.stage.send_state = lambda keys=None: send(sorted(keys) if isinstance(keys, set) else keys)
+book.stage.send_state = lambda key=None: send(sorted(key) if isinstance(key, set) else key)
 book
 """
 

@@ -141,6 +141,4 @@ def test_a_hand_drawn_widget_without_a_still_is_refused() -> None:
 
 def test_as_traits_is_complete() -> None:
     page: dict[str, Any] = slots(1).as_traits()
-    assert page.keys() == {
-        *("title", "width", "height", "step", "row", "first", "colors", "cells", "labels", "frames")
-    }
+    assert page.keys() == {*("title", "width", "height", "step", "row", "first", "colors", "cells", "labels", "frames")}
