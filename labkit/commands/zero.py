@@ -1,0 +1,156 @@
+"""`labkit zero`: model states and communication per rank for every ZeRO stage."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from labkit.commands.whole_number import WholeNumber, one_sentence
+from labkit.quantities import gb, gib, json_number
+from labkit.zero.assumptions import ASSUMPTIONS, Answer, ask, find_assumption
+from labkit.zero.communication import comm_elements, step_collectives
+from labkit.zero.planner import plans_by_stage
+from labkit.zero.states import SPLIT, STAGES, StateBytes, check_stage
+
+_CONVENTIONS = (
+    "One rank, at rest after an optimizer step; GB = 1e9 bytes, GiB = 2^30. Activations, buffers and the layer "
+    "that stage 3 gathers come on top. Sent: elements per rank and optimizer step, ring algorithm; received is as much."
+)
+
+
+@click.command()
+@click.option("--params", "num_params", type=WholeNumber(), required=True, help="Parameters, like 7.5e9.")
+@click.option("--world", "world_size", type=WholeNumber(), required=True, help="Data-parallel ranks (GPUs).")
+@click.option("--micro-batches", type=WholeNumber(), default="1", show_default=True, help="Per optimizer step.")
+@click.option("--assume", default="paper", show_default=True, metavar="NAME", help="Whose counting; `all` for each.")
+@click.option("--largest-layer", type=WholeNumber(0), default="0", help="Its parameters: deepspeed adds it at stage 3.")
+@click.option("--stage", type=WholeNumber(0), help="Only this stage, 0 to 3.")
+@click.option("--gpu-bytes", type=WholeNumber(), help="Memory of a GPU, like 32e9: the fewest GPUs for each stage.")
+@click.option("--stage-detail", is_flag=True, help="Parameters, gradients and optimizer apart.")
+@click.option("--json", "as_json", is_flag=True, help="Numbers as JSON, and nothing else, on stdout.")
+def zero(
+    num_params: int,
+    world_size: int,
+    micro_batches: int,
+    assume: str,
+    largest_layer: int,
+    stage: int | None,
+    gpu_bytes: int | None,
+    stage_detail: bool,
+    as_json: bool,
+) -> None:
+    """Bytes of model states on one rank, and elements it sends per step, for ZeRO stages 0 to 3.
+
+    labkit zero --params 7.5e9 --world 64 --assume megatron
+    """
+    with one_sentence():
+        stages = STAGES if stage is None else (check_stage(stage),)
+        names = list(ASSUMPTIONS) if assume == "all" else [find_assumption(assume).name]
+    answers = {
+        name: {s: ask(name, num_params, world_size, s, largest_layer_params=largest_layer) for s in stages}
+        for name in names
+    }
+    sent = {s: comm_elements(num_params, world_size, s, micro_batches) for s in stages}
+    if as_json:
+        as_data = {
+            name: {f"stage{s}": _as_data(name, s, answer, sent[s], stage_detail) for s, answer in by_stage.items()}
+            for name, by_stage in answers.items()
+        }
+        print(json.dumps(as_data if assume == "all" else as_data[names[0]], indent=2))
+        return
+    console = Console()
+    title = f"{num_params:,} parameters, {world_size:,} ranks"
+    if assume == "all":
+        console.print(_sources_table(title, answers, stages))
+        for name in names:
+            console.print(f"[bold]{name}[/bold]: {ASSUMPTIONS[name].why}")
+    else:
+        console.print(_stages_table(title, assume, answers[assume], sent, micro_batches))
+        if stage_detail:
+            console.print(_detail_table(answers[assume]))
+        if gpu_bytes is not None:
+            console.print(_plans_table(num_params, world_size, gpu_bytes, assume))
+    console.print(_CONVENTIONS, style="dim")
+
+
+def _as_data(name: str, stage: int, answer: Answer, sent: Any, detail: bool) -> dict[str, Any]:
+    data: dict[str, Any] = {"state_bytes": json_number(answer.state_bytes), "comm_elements": json_number(sent)}
+    if detail:
+        kinds = zip(answer.states._fields, answer.states, strict=True)
+        data |= {f"{kind}_bytes": json_number(part) for kind, part in kinds}
+        data |= {
+            "largest_layer_bytes": json_number(answer.added_bytes),
+            "buffer_bytes": ASSUMPTIONS[name].buffer_bytes.get(stage, 0),
+            "offered": answer.offered,
+        }
+    return data
+
+
+def _stages_table(title: str, name: str, answers: dict[int, Answer], sent: dict[int, Any], micro_batches: int) -> Table:
+    row = ASSUMPTIONS[name]
+    table = Table(title=f"Model states per rank: {title}", caption=f"{row.source}: {row.why}", caption_justify="left")
+    table.add_column("stage")
+    table.add_column("divided")
+    for heading in ("GB", "GiB", "elements sent"):
+        table.add_column(heading, justify="right")
+    table.add_column("collectives")
+    for stage, answer in answers.items():
+        divided = [kind for kind, split in zip(answer.states._fields, SPLIT[stage], strict=True) if split]
+        table.add_row(
+            f"{stage}{'' if answer.offered else ' *'}",
+            "\n".join(divided) or "nothing",
+            gb(answer.state_bytes),
+            gib(answer.state_bytes),
+            f"{float(sent[stage]):.4g}",
+            _collectives(stage, micro_batches),
+        )
+    if not all(answer.offered for answer in answers.values()):
+        table.caption = (
+            f"{table.caption}\n* not a stage that this source answers for: its counting, applied all the same"
+        )
+    return table
+
+
+def _detail_table(answers: dict[int, Answer]) -> Table:
+    table = Table(title="The same by kind, in GB")
+    for heading in ("stage", *StateBytes._fields, "largest layer"):
+        table.add_column(heading, justify="right")
+    for stage, answer in answers.items():
+        table.add_row(str(stage), *map(gb, answer.states), gb(answer.added_bytes))
+    return table
+
+
+def _collectives(stage: int, micro_batches: int) -> str:
+    times: Counter[str] = Counter()
+    for call in step_collectives(stage, micro_batches):
+        times[call.operation.replace("_", "-")] += call.times
+    return "\n".join(f"{count} {operation}" for operation, count in times.items())
+
+
+def _sources_table(title: str, answers: dict[str, dict[int, Answer]], stages: tuple[int, ...]) -> Table:
+    table = Table(title=f"Model states per rank in GB, by source: {title}")
+    table.add_column("source")
+    table.add_column("bytes")
+    for stage in stages:
+        table.add_column(f"stage {stage}", justify="right")
+    for name, by_stage in answers.items():
+        cells = (gb(answer.state_bytes) if answer.offered else "-" for answer in by_stage.values())
+        table.add_row(name, "+".join(map(str, ASSUMPTIONS[name].bytes_per_param)), *cells)
+    return table
+
+
+def _plans_table(num_params: int, world_size: int, gpu_bytes: int, name: str) -> Table:
+    table = Table(title=f"The fewest GPUs of {gb(gpu_bytes)} GB, at most {world_size:,}")
+    for heading in ("stage", "GPUs", "GB", "elements sent"):
+        table.add_column(heading, justify="right")
+    plans = plans_by_stage(num_params, gpu_bytes, world_size, ASSUMPTIONS[name].bytes_per_param)
+    for stage, plan in plans.items():
+        if plan is None:
+            table.add_row(str(stage), "does not fit", "", "")
+        else:
+            elements = f"{float(plan.comm_elements):.4g}"
+            table.add_row(str(stage), f"{plan.world_size:,}", gb(plan.state_bytes), elements)
+    return table

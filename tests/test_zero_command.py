@@ -1,0 +1,118 @@
+"""`labkit zero` and `labkit observe`: what they print, and what they refuse in one sentence."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from labkit.cli import main
+from labkit.zero import ASSUMPTIONS, ask, comm_elements, state_bytes
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def as_json(*arguments):
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("params", ["7.5e9", "128e9", "1e12", "1000003"])
+@pytest.mark.parametrize("world_size", [1, 3, 64, 1024])
+def test_json_has_the_formulas_numbers(params, world_size):
+    data = as_json("zero", "--params", params, "--world", world_size)
+    assert list(data) == ["stage0", "stage1", "stage2", "stage3"]
+    for stage in (0, 1, 2, 3):
+        answer = data[f"stage{stage}"]
+        assert set(answer) == {"state_bytes", "comm_elements"}
+        assert answer["state_bytes"] == pytest.approx(float(state_bytes(float(params), world_size, stage)), rel=1e-12)
+        assert answer["comm_elements"] == pytest.approx(
+            float(comm_elements(float(params), world_size, stage)), rel=1e-12
+        )
+
+
+def test_json_of_other_assumptions_and_micro_batches():
+    data = as_json("zero", "--params", "7.5e9", "--world", 64, "--assume", "megatron", "--micro-batches", 4)
+    assert data["stage1"] == {"state_bytes": 46406250000, "comm_elements": 14765625000}
+    assert data["stage3"]["comm_elements"] == 12 * 7.5e9 * 63 / 64
+    detail = as_json("zero", "--params", 1000, "--world", 4, "--assume", "eleutherai", "--stage-detail")
+    assert (
+        detail["stage3"]["params_bytes"] + detail["stage3"]["grads_bytes"] + detail["stage3"]["optimizer_bytes"] == 4500
+    )
+    assert detail["stage3"]["buffer_bytes"] == 3 * 10**9
+    assert detail["stage2"]["offered"] is True
+    every = as_json("zero", "--params", 1000, "--world", 4, "--assume", "all")
+    assert set(every) == set(ASSUMPTIONS)
+    assert every["deepspeed"]["stage2"]["state_bytes"] == ask("deepspeed", 1000, 4, 2).state_bytes
+    assert list(as_json("zero", "--params", 1000, "--world", 4, "--stage", 2)) == ["stage2"]
+
+
+def test_the_table_names_its_units_and_what_is_counted():
+    result = run("zero", "--params", "7.5e9", "--world", 64, "--gpu-bytes", "32e9", "--stage-detail")
+    assert result.exit_code == 0
+    for word in ("GB", "GiB", "31.41", "29.25", "reduce-scatter", "arXiv", "1910.02054", "per rank", "45"):
+        assert word in result.stdout
+    assert "1e9 bytes" in " ".join(result.stdout.split())
+    other = run("zero", "--params", "7.5e9", "--world", 64, "--assume", "megatron").stdout
+    assert "46.41" in other
+    assert "2 *" in other
+    assert "not a stage that this source answers for" in other
+    every = run("zero", "--params", "7.5e9", "--world", 64, "--assume", "all").stdout
+    assert all(name in every for name in ASSUMPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--params", "7.5", "--world", 2), "--params must be a whole number of at least 1, got 7.5."),
+        (("--params", "-7", "--world", 2), "--params must be a whole number of at least 1, got -7."),
+        (("--params", "many", "--world", 2), "--params must be a whole number of at least 1, like 64 or 7.5e9"),
+        (("--params", "7e9", "--world", 0), "--world must be a whole number of at least 1, got 0."),
+        (("--params", "7e9", "--world", "2.5"), "--world must be a whole number of at least 1, got 2.5."),
+        (("--params", "7e9", "--world", 2, "--stage", 5), "stage must be 0, 1, 2 or 3, got 5."),
+        (("--params", "7e9", "--world", 2, "--micro-batches", 0), "--micro-batches must be a whole number"),
+        (("--params", "7e9", "--world", 2, "--assume", "me"), "There is no assumption called 'me'; there are paper"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, sentence):
+    result = run("zero", *arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"Error: {sentence}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_observe_on_a_fake_group():
+    result = run("observe", "--fake", "--world", 64, "--mode", "fsdp2", "--json")
+    rows = json.loads(result.stdout)["fsdp2"]
+    assert all(row["formula"] == row["ledger"] == row["observed"] for row in rows.values())
+    table = run("observe", "--fake", "--world", 3, "--mode", "fsdp2").stdout
+    assert "cannot share evenly" in " ".join(table.split())
+    assert "Formula: Φ divided by N." in table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--mode", "fsdp3"), "There is no mode called 'fsdp3'"),
+        (("--config", "gpt2"), "--config and --rank need --fake"),
+        (("--fake", "--world", 2, "--rank", 2), "rank must be between 0 and 1, got 2."),
+        (("--fake", "--mode", "ddp"), "ddp needs real processes"),
+        (("--fake", "--config", "gpt5"), "There is no configuration called 'gpt5'"),
+    ],
+)
+def test_observe_refuses_in_one_sentence(arguments, sentence):
+    result = run("observe", *arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert f"Error: {sentence}" in result.stderr
+
+
+@pytest.mark.slow
+def test_observe_real_processes():
+    result = run("observe", "--world", 2, "--mode", "zero-redundancy-optimizer", "--timeout", 100, "--json")
+    rows = json.loads(result.stdout)["zero-redundancy-optimizer"]
+    assert rows["sent, elements"]["observed"] == rows["sent, elements"]["formula"]
+    assert rows["optimizer, bytes"]["observed"] == rows["optimizer, bytes"]["ledger"]
