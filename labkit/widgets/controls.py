@@ -66,7 +66,7 @@ class Real:
         )
 
     def accept(self, name: str, value: Any) -> float:
-        if not isinstance(value, numbers.Real) or not self.low <= value <= self.high:  # which refuses nan
+        if not isinstance(value, numbers.Real) or not self.low <= float(value) <= self.high:  # which refuses nan
             raise ValueError(f"{name} is a number from {self.low:g} to {self.high:g}; got {value!r}")
         return float(value)
 
