@@ -18,7 +18,8 @@ from labkit.course.lab_spec import LabSpec
 from labkit.course.paths import solution_path
 from labkit.course.rules import check_executed
 
-PARAMETER_SETS: tuple[dict[str, object], ...] = ({"SEED": 0, "QUICK": False}, {"SEED": 1, "QUICK": True})
+# nbval runs the notebook as it is committed, with its defaults in full; papermill tries other seeds, quickly.
+PARAMETER_SETS: tuple[dict[str, object], ...] = ({"SEED": 1, "QUICK": True}, {"SEED": 2, "QUICK": True})
 CELL_LIMIT_S = 300
 NOTEBOOK_LIMIT_S = 900
 
