@@ -110,7 +110,7 @@ function render({ model, el }) {
 
   // A new book and its first frame come in one message, but as two events in any order: each brings everything up to date.
   function show() {
-    if (page === null) open(model.get("page"));
+    if (page?.book !== model.get("page")) open(model.get("page"));
     const at = Math.min(model.get("frame"), last());
     const frame = page.book.frames[at];
     page.show(frame);

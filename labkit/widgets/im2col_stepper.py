@@ -27,18 +27,19 @@ Array = NDArray[Any]
 Im2col = Callable[..., Array]
 
 # The page, in CSS pixels.
-PAGE_WIDTH = 860
+PAGE_WIDTH = 884
 PIXEL = 27  # a cell of the images
 ENTRY = 20  # a cell of the matrices; their columns are narrower where there are many
 GAP = 34  # between two factors
 LINE = 24  # a line of text
 
 
-def im2col_stepper(im2col: Im2col | None = None, x: Array | None = None) -> Flipbook:
+def im2col_stepper(im2col: Im2col | None = None, x: Array | None = None, name: str = "im2col-stepper") -> Flipbook:
     """Steps through the output positions of a convolution; controls: kernel, stride, padding, dilation.
 
     im2col: (B, C, H, W) -> (B, C·KH·KW, L), called as im2col(x, kernel, stride, padding, dilation).
     x: one small image of shape (H, W); by default 5 by 6 digits in float32.
+    name: another one for a second stepper in the same notebook.
     """
     image = np.random.default_rng(5).integers(0, 10, (5, 6)).astype(np.float32) if x is None else np.asarray(x)
     if image.ndim != 2 or not 0 < image.size <= 64:
@@ -48,7 +49,7 @@ def im2col_stepper(im2col: Im2col | None = None, x: Array | None = None) -> Flip
         return im2col_book(im2col or labkit_im2col, image, kernel, stride, padding, dilation)
 
     return flipbook(
-        "im2col-stepper",
+        name,
         make,
         kernel=Whole(3, low=1, high=4),
         stride=Whole(1, low=1, high=3),
@@ -166,7 +167,7 @@ class _Page:
         """What the copies cost: two columns, drawn to scale between the title and y = bottom."""
         image, cols = self.layer.image.nbytes, self.layer.cols.nbytes
         scale = (bottom - 2 * LINE) / max(image, cols)
-        self._label(x, LINE + 8, f"{cols / image:.1f} times the memory")
+        self._label(x, LINE + 8, f"{cols / image:.1f} × the bytes")
         for number, (name, num_bytes, quantity) in enumerate((("input", image, "inputs"), ("im2col", cols, "columns"))):
             left, top = x + 80 * number, bottom - num_bytes * scale
             self.cells.append(Cell(left, top, 26, num_bytes * scale, quantity))

@@ -87,10 +87,12 @@ def gemm_roofline(
     attainable: Attainable = attainable_flops,
     flops: Callable[[int, int, int], int] = gemm_flops,
     min_bytes: Callable[[int, int, int, int], int] = gemm_min_bytes,
+    name: str = "gemm-roofline",
 ) -> Picture:
     """Where a matrix product of a chosen shape stands, and where it would go with more rows m (the dots).
 
-    flops(m, n, k) and min_bytes(m, n, k, itemsize) are the learner's own, or labkit's.
+    flops(m, n, k) and min_bytes(m, n, k, itemsize) are the learner's own, or labkit's. name: another one for a
+    second such picture in the same notebook.
     """
 
     def intensity(m: int, n: int, k: int, itemsize: int) -> float:
@@ -104,7 +106,7 @@ def gemm_roofline(
         return figure, f"{said}\n{counts} The dots are m = 1, 2, 4, … 4096."
 
     return picture(
-        "gemm-roofline",
+        name,
         draw,
         m=Whole(1, low=1, high=8192),
         n=Whole(1024, low=1, high=8192),
@@ -163,11 +165,10 @@ def _draw_roof(
 
 
 def _draw_names(axes: "Axes", ridge: float, peak_flops: float, bandwidth_bytes_per_s: float) -> None:
-    bottom, right = axes.get_ylim()[0], axes.get_xlim()[1]
-    above: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9, "color": INK}
-    axes.annotate(f"flat: peak {si(peak_flops, 'FLOP/s')}", (right, peak_flops), (-4, 12), ha="right", **above)
-    slope = f"slope: bandwidth {si(bandwidth_bytes_per_s, 'B/s')}"
-    axes.annotate(slope, (0, 1), (6, -4), xycoords="axes fraction", va="top", **above)
+    bottom = axes.get_ylim()[0]
+    corner: dict[str, Any] = {"textcoords": "offset points", "va": "top", "fontsize": 9, "color": INK}
+    names = f"slope: bandwidth {si(bandwidth_bytes_per_s, 'B/s')}\nflat: peak {si(peak_flops, 'FLOP/s')}"
+    axes.annotate(names, (0, 1), (6, -4), xycoords="axes fraction", **corner)  # always free: no roof is up there
     axes.text(ridge, bottom * 1.15, "← memory decides  ", ha="right", fontsize=9, color=MUTED)
     axes.text(ridge, bottom * 1.15, "  arithmetic decides →", ha="left", fontsize=9, color=MUTED)
 

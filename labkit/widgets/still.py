@@ -13,6 +13,7 @@ import base64
 import html
 import io
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 SHARPNESS = 1.5  # PNG pixels per CSS pixel: reads well on a dense screen, 6 to 50 kB a figure
 NUM_COLORS = 128  # of the PNG's palette, at most 256
 
-_LABKIT = Path(__file__).resolve().parent.parent
+_LIBRARIES = (Path(__file__).resolve().parent.parent, Path(sysconfig.get_path("stdlib")))
 
 
 def show(figure: "Figure", sentence: str, name: str | None = None) -> None:
@@ -90,13 +91,17 @@ def error_bundle(error: BaseException) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def describe_error(error: BaseException) -> str:
-    """The exception in words, and the last line outside labkit that it came through, if there is one."""
-    said = "".join(traceback.format_exception_only(error)).strip()
+    """The exception in words, and the last line of the learner's own that it came through, if there is one."""
+    said = f"No picture: {type(error).__name__}: {error}"
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not Path(frame.filename).is_relative_to(_LABKIT)]
+    theirs = [frame for frame in frames if not _is_library(Path(frame.filename))]
     if not theirs:
-        return f"No picture: {said}"
-    return f"No picture: {said}\n  in {theirs[-1].name}, line {theirs[-1].lineno}: {theirs[-1].line}"
+        return said
+    return f"{said}\n  in {theirs[-1].name}, line {theirs[-1].lineno}: {theirs[-1].line}"
+
+
+def _is_library(path: Path) -> bool:
+    return "site-packages" in path.parts or any(path.is_relative_to(library) for library in _LIBRARIES)
 
 
 def picture_id(name: str) -> str:

@@ -36,19 +36,24 @@ START_SECONDS = 60
 WAIT_MS = 20_000
 HERE = ("127.0.0.1", "localhost")
 
-# The server ends when the pipe from pytest does, so that no run, however it ended, leaves a server behind.
+# The server ends when the pipe from pytest does, so that no run, however it ended, leaves a server behind. It is asked
+# first, which also ends its kernels; while it starts up it does not always hear that, so its own group is ended then.
 SERVE = """
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 
 def follow_parent():
     sys.stdin.buffer.read()
     print("The test run is gone: stopping.", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(10)
+    os.killpg(os.getpgid(0), signal.SIGKILL)
 
 threading.Thread(target=follow_parent, daemon=True).start()
 from jupyterlab.labapp import main
 main()
 """
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 # Without --no-sandbox Chromium refuses to run as root, as it does in a container. The resolver rule keeps the
 # browser offline on a machine that is not.
@@ -73,7 +78,9 @@ NOTEBOOK_READY = """async () => {
 }"""
 
 # JupyterLab asks newcomers about news; a toast would lie over the pictures.
-NO_NEWS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+NEWS = "@jupyterlab/apputils-extension:notification"
+NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}
+NO_BUILD = {"buildCheck": False, "buildAvailable": False}  # or each page starts a Node process that checks a build
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ class Lab:
         self._server = server
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("websocket", lambda socket: self.requests.append(socket.url))
-        page.on("pageerror", lambda error: self.console.append(str(error)))
+        page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"))
         page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
 
     def open_notebook(self, source: Path | list[str]) -> None:
@@ -127,7 +134,8 @@ class Lab:
 
     def cell_outputs_text(self) -> list[str]:
         """What a reader reads in the outputs, one string for each cell that has any."""
-        return [area.inner_text() for area in self.page.locator(".jp-Cell-outputArea").all()]
+        areas = self.page.locator(".jp-Cell-outputArea").all()
+        return ["\n".join(area.locator(".jp-OutputArea-output").all_inner_texts()) for area in areas]
 
     def errors(self) -> list[str]:
         """Outputs that are a traceback or lie in the red of stderr, and widgets that could not be drawn."""
@@ -137,9 +145,8 @@ class Lab:
         return [found.inner_text() for found in self.page.locator(f"{red}, {error}, {broken}").all()]
 
     def console_errors(self) -> list[str]:
-        """Exceptions in the page's JavaScript; a widget's are written here and nowhere else."""
-        ours = ("error: Error setting state", "error: [anywidget]", "Error", "TypeError", "ReferenceError")
-        return [said for said in self.console if said.startswith(ours)]
+        """Exceptions in the page's JavaScript; a widget's are told here and nowhere else."""
+        return [said for said in self.console if said.startswith(("uncaught:", "error: Error", "error: [anywidget]"))]
 
     def toasts(self) -> list[str]:
         """What pops up in front of the notebook: notifications and dialogs."""
@@ -224,11 +231,12 @@ def _isolated_environment(home: Path) -> dict[str, str]:
     folders = {variable: home / variable.lower() for variable in variables}
     for folder in folders.values():
         folder.mkdir()
-    for plugin, settings in NO_NEWS.items():
-        package, name = plugin.split(":")
-        file = folders["JUPYTERLAB_SETTINGS_DIR"] / package / f"{name}.jupyterlab-settings"
+    package, plugin = NEWS.split(":")
+    settings = folders["JUPYTERLAB_SETTINGS_DIR"] / package / f"{plugin}.jupyterlab-settings"
+    page = folders["JUPYTER_CONFIG_DIR"] / "labconfig" / "page_config.json"
+    for file, content in ((settings, NO_NEWS), (page, NO_BUILD)):
         file.parent.mkdir(parents=True)
-        file.write_text(json.dumps(settings))
+        file.write_text(json.dumps(content))
     return {**os.environ, **{variable: str(folder) for variable, folder in folders.items()}}
 
 
@@ -257,7 +265,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is missing: pip install labkit[dev]")
-    executable = os.environ.get("LABKIT_CHROMIUM") or shutil.which("chromium")
+    executable = os.environ.get("LABKIT_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
     if not executable:
         pytest.skip("Chromium is missing: install it, or name one in LABKIT_CHROMIUM")
     with playwright.sync_playwright() as started:

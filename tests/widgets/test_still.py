@@ -1,10 +1,12 @@
 """PNG and sentence: the same bytes each time, text that is safe and complete, errors that show the learner's line."""
 
 import base64
+import contextlib
 import html
 import io
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -89,6 +91,12 @@ def test_outside_a_notebook_show_prints_the_sentence(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == "Three bars.\n"
 
 
+@contextlib.contextmanager
+def learners_context() -> Iterator[None]:
+    yield
+
+
+@learners_context()  # puts a line of the standard library between
 def learners_function() -> None:
     int("three")
 
@@ -101,6 +109,15 @@ def test_an_error_is_told_with_the_learners_line() -> None:
     assert "in learners_function, line" in data["text/plain"]
     assert 'int("three")' in data["text/plain"]
     assert html.escape(data["text/plain"]) in data["text/html"]
+
+
+def test_the_learners_line_is_the_one_that_called_a_library() -> None:
+    with pytest.raises(ValueError, match="reshape") as caught:
+        np.broadcast_to(np.zeros(3), (3,)).reshape(2, 2)
+    assert "reshape(2, 2)" in still.describe_error(caught.value)
+    with pytest.raises(ValueError, match="broadcast") as caught:
+        np.broadcast_to(np.zeros(3), (2, 2))  # raised in a Python file of NumPy's
+    assert "np.broadcast_to(np.zeros(3), (2, 2))" in still.describe_error(caught.value)
 
 
 def test_an_error_without_any_line_of_the_learners_is_told_without_one() -> None:
