@@ -1,0 +1,183 @@
+"""`labkit trt`: plans from a shell, JSON for programs, one sentence for what goes wrong."""
+
+import json
+import shlex
+from hashlib import sha256
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from onnx import TensorProto, helper, numpy_helper
+
+import labkit.tensorrt as lt
+from labkit.commands.trt import trt
+
+BOUNDS = "x=1x3x8x8,4x3x8x8,16x3x8x8"
+PROFILE = {"x": ((1, 3, 8, 8), (4, 3, 8, 8), (16, 3, 8, 8))}
+
+
+@pytest.fixture
+def net(tmp_path):
+    weight = np.random.default_rng(0).normal(size=(8, 3, 3, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["c"], "conv"), helper.make_node("Relu", ["c"], ["y"], "relu")],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 8, 6, 6])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    path = tmp_path / "net.onnx"
+    onnx.save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(trt, [str(each) for each in arguments])
+
+
+def report(*arguments):
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_plan_is_written_beside_the_model(net):
+    result = run("build", net, "--profile", BOUNDS)
+    assert result.exit_code == 0, result.output
+    assert net.with_suffix(".plan").read_bytes() == lt.build_plan(net, PROFILE)
+    assert f"plan      {net.with_suffix('.plan')}\n" in result.stdout
+
+
+def test_the_json_says_what_was_built(net, tmp_path):
+    out = tmp_path / "other.plan"
+    told = report("build", net, "--profile", BOUNDS, "--target", "SM86", "--workspace", "64MiB", "--output", out)
+    options = {"targets": "SM86", "workspace_bytes": 64 << 20}
+    assert out.read_bytes() == lt.build_plan(net, PROFILE, **options)
+    assert told["plan"] == str(out)
+    assert told["plan_bytes"] == out.stat().st_size
+    assert told["plan_sha256"] == sha256(out.read_bytes()).hexdigest()
+    assert told["key"] == lt.plan_key(net, PROFILE, **options)
+    assert told["cache"] is None
+    assert told["tensorrt"] == str(lt.flavour())
+
+
+def test_the_cache_is_asked_and_says_why(net, tmp_path):
+    folder = tmp_path / "plans"
+    first = report("build", net, "--profile", BOUNDS, "--cache", folder)
+    second = report("build", net, "--profile", BOUNDS, "--cache", folder)
+    third = report("build", net, "--profile", "x=1x3x8x8,8x3x8x8,16x3x8x8", "--cache", folder)
+    assert [each["hit"] for each in (first, second, third)] == [False, True, False]
+    assert third["reason"] == "miss: profile changed: opt 4→8 (dimension 0 of 'x')"
+    assert first["plan"] is None
+    assert not net.with_suffix(".plan").exists()
+
+
+def test_fp16_and_int8_are_other_plans(net, tmp_path):
+    data = tmp_path / "data.npz"
+    samples = np.random.default_rng(0).normal(size=(6, 3, 8, 8)).astype(np.float32)
+    np.savez(data, x=samples)
+    half = report("build", net, "--profile", BOUNDS, "--fp16")
+    whole = report("build", net, "--profile", BOUNDS, "--int8", "--calibration", data)
+    batches = [{"x": samples[:4]}, {"x": samples[4:]}]  # of the size that the plan is tuned for
+    assert half["key"] == lt.plan_key(net, PROFILE, precision="fp16")
+    assert whole["key"] == lt.plan_key(net, PROFILE, precision="int8", calibration=batches)
+
+
+def test_one_shape_stands_for_all_three(net):
+    assert report("build", net, "--profile", "x=4x3x8x8")["key"] == lt.plan_key(net, {"x": [(4, 3, 8, 8)] * 3})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason", "advice"),
+    [
+        ((), "no optimization profile has been defined", "for every dynamic input"),
+        (("--profile", "x=9x3x8x8,4x3x8x8,16x3x8x8"), "MIN<=OPT<=MAX", "min <= opt <= max"),
+        (("--profile", BOUNDS, "--target", "SM90"), "does not know the target SM90", ""),
+        (("--profile", BOUNDS, "--int8"), "int8 needs data", ""),
+    ],
+)
+def test_a_refusal_is_told_with_advice_and_exit_code_1(net, arguments, reason, advice):
+    result = run("build", net, *arguments)
+    assert result.exit_code == 1
+    assert reason in result.stderr
+    assert advice in result.stderr
+    assert result.stdout == ""
+    told = run("build", net, *arguments, "--json")
+    assert told.exit_code == 1
+    assert reason in json.loads(told.stdout)["reasons"][0]
+    assert not net.with_suffix(".plan").exists()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a model"])
+def test_what_is_no_model_is_one_sentence(tmp_path, content):
+    path = tmp_path / "bad.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    result = run("build", path)
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert sorted(each.name for each in tmp_path.iterdir()) == (["bad.onnx"] if content is not None else [])
+
+
+def test_an_open_cache_folder_is_refused(net, tmp_path):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    result = run("build", net, "--profile", BOUNDS, "--cache", tmp_path / "open")
+    assert result.exit_code == 1
+    assert "plans are code: chmod go-w" in result.stderr
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(net, tmp_path):
+    result = run("build", net, "--profile", BOUNDS, "--output", tmp_path / "no" / "such" / "net.plan")
+    assert result.exit_code == 1
+    path = tmp_path / "no" / "such" / "net.plan"
+    assert result.stderr == f"the plan was built but could not be written to {path}: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--fp16", "--int8"), "--fp16 or --int8, not both"),
+        (("--profile", "x"), "expected INPUT=MIN,OPT,MAX"),
+        (("--profile", "x=1x3,2x3"), "expected INPUT=MIN,OPT,MAX"),
+        (("--profile", "x=1xtwo"), "a size must be a whole number"),
+        (("--profile", BOUNDS, "--profile", BOUNDS), "--profile is given twice for x"),
+        (("--workspace", "much"), "--workspace is a number of bytes, like 536870912 or 512MiB"),
+    ],
+)
+def test_wrong_use_is_explained(net, arguments, message):
+    result = run("build", net, *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_a_calibration_file_that_is_none_is_explained(net, tmp_path):
+    (tmp_path / "data.npz").write_bytes(b"no zip")
+    result = run("build", net, "--profile", BOUNDS, "--int8", "--calibration", tmp_path / "data.npz")
+    assert result.exit_code == 2
+    assert "is not an .npz file" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "num_bytes"), [("512", 512), ("1KB", 1000), ("1KiB", 1024), ("2gib", 2 << 30), ("3 MB", 3 * 10**6)]
+)
+def test_units_say_what_they_are(net, text, num_bytes):
+    told = shlex.split(run("command", net, "--workspace", text).stdout)
+    assert told == lt.trtexec_command(net, net.with_suffix(".plan"), workspace_bytes=num_bytes)
+
+
+def test_the_command_is_printed_and_nothing_else_happens(net):
+    result = run("command", net, "--profile", BOUNDS, "--fp16", "--target", "SM86")
+    told = shlex.split(result.stdout)
+    plan = net.with_suffix(".plan")
+    assert told == lt.trtexec_command(net, plan, PROFILE, precision="fp16", targets="SM86")
+    assert "convert_precision" in result.stderr
+    assert not plan.exists()
+
+
+def test_labkit_lists_it():
+    from labkit.cli import main
+
+    assert "trt " in CliRunner().invoke(main, ["--help"]).output
+    assert "build" in CliRunner().invoke(main, ["trt", "--help"]).output
