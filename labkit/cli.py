@@ -12,7 +12,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("labkit.commands.build:build", "Source -> executed solution -> starter."),
     "verify": ("labkit.commands.verify:verify", "papermill, nbval and the rules on every solution."),
     "grade": ("labkit.commands.grade:grade", "Grade submissions, apart from the judge."),
+    "onnx": ("labkit.commands.onnx:onnx", "Look at an ONNX model; what each simplifier makes of it."),
     "trt": ("labkit.commands.trt:trt", "TensorRT plans from ONNX files, built with no GPU."),
+    "transformer": ("labkit.commands.transformer:transformer", "Parameters, FLOPs, activations, KV cache."),
+    "zero": ("labkit.commands.zero:zero", "Model states and traffic per rank, by ZeRO stage."),
+    "observe": ("labkit.commands.observe:observe", "Watch DDP, ZeRO and FSDP2 train on this machine."),
+    "route": ("labkit.commands.route:route", "Serve a trace with a simulated replica: waiting, use, evictions."),
     "bench": ("labkit.commands.bench:bench", "Measure what each part costs, as ratios."),
 }
 

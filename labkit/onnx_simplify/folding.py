@@ -1,0 +1,196 @@
+"""Computing before the model runs whatever does not depend on its inputs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from labkit.onnx_file import subgraphs
+from labkit.onnx_simplify.counting import is_standard
+from labkit.onnx_simplify.editing import (
+    Constants,
+    Scope,
+    array_of,
+    attribute,
+    constant_tensor,
+    copy_of,
+    count_reads,
+    delete_nodes,
+    tidy,
+)
+from labkit.onnx_simplify.inference import SMALL_ELEMENTS, Inferred, infer, sizes_of
+
+# Another value every time they run.
+_RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+
+# Their sizes depend on values, which inference does not follow, but are bounded by those of their inputs.
+_NEVER_LARGER = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}
+
+_GROWTH_BYTES = 1 << 20
+
+
+def fold_constants(model: onnx.ModelProto, *, max_growth_bytes: int = _GROWTH_BYTES) -> onnx.ModelProto:
+    """A new model in which every node whose inputs are known is replaced by its value, an initializer.
+
+    Known are fixed initializers, Constant nodes, what was folded before, Shape and Size of a value whose sizes are
+    fixed, and CastLike of a known value to a value whose type is known. Constant nodes become initializers too. A
+    folded value that is an output of the model stays a node (a Constant), because an output must be some node's own.
+
+    Left alone: Identity (see drop_identities), random operators, operators outside the ONNX standard, nodes with
+    graphs inside (their insides are folded), and a value that is more than max_growth_bytes larger than what it is
+    computed from (a file need not hold ten million zeros).
+    """
+    result = copy_of(model)
+    _fold(Scope.of(result), infer(result), list(result.opset_import), max_growth_bytes)
+    return tidy(result)
+
+
+def _fold(scope: Scope, inferred: Inferred, opsets: list[onnx.OperatorSetIdProto], max_growth_bytes: int) -> None:
+    outputs = scope.outputs
+    reads = count_reads(scope.graph)
+    replaced: list[int] = []
+    kept_constants: list[onnx.NodeProto] = []
+    for position, node in enumerate(scope.graph.node):
+        if node.op_type == "Constant" and node.output[0] in outputs:
+            continue
+        if node.op_type == "Identity" and is_standard(node) and node.input[0] in scope.constants:
+            # What reads it can be folded; a copy of its own would only repeat the weight. See drop_identities.
+            scope.constants[node.output[0]] = _named(scope.constants[node.input[0]], node.output[0])
+            continue
+        values = _values(node, scope.constants, inferred, opsets, max_growth_bytes)
+        if values is None:
+            continue
+        replaced.append(position)
+        for name, tensor in values.items():
+            if name in outputs:
+                kept_constants.append(onnx.helper.make_node("Constant", [], [name], name=node.name, value=tensor))
+                scope.constants[name] = tensor
+            elif reads[name]:
+                scope.add_constant(tensor)
+    delete_nodes(scope.graph, replaced)
+    for constant in kept_constants:  # first: a node stands before those that read it
+        scope.graph.node.insert(0, constant)
+    for inner in scope.inner():
+        _fold(inner, inferred, opsets, max_growth_bytes)
+
+
+def _named(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
+    same = onnx.TensorProto()
+    same.CopyFrom(tensor)
+    same.name = name
+    return same
+
+
+def _values(
+    node: onnx.NodeProto,
+    constants: Constants,
+    inferred: Inferred,
+    opsets: list[onnx.OperatorSetIdProto],
+    max_growth_bytes: int,
+) -> Constants | None:
+    """What a node's outputs are, by name, when that is known before the model runs; else None."""
+    if not is_standard(node) or node.op_type in _RANDOM or any(True for _ in subgraphs(node)):
+        return None
+    if node.op_type == "Constant":
+        tensor = constant_tensor(node)
+        return None if tensor is None else {tensor.name: tensor}
+    if node.op_type in ("Shape", "Size") and node.input[0] not in constants:
+        return _size_values(node, inferred)
+    if node.op_type == "CastLike" and node.input[1] in inferred.types:  # reads only the type of its second input
+        to = inferred.types[node.input[1]]
+        node = onnx.helper.make_node("Cast", [node.input[0]], list(node.output), name=node.name, to=to)
+    names = [name for name in node.input if name]
+    if not names or any(name not in constants for name in names):
+        return None
+    known = {name: constants[name] for name in names}
+    alone = _alone(node, known, opsets)
+    outputs = _inferred_outputs(alone)
+    if outputs is None or _growth_bytes(node, known, outputs) > max_growth_bytes:
+        return None
+    return _evaluate(alone, known, outputs)
+
+
+def _size_values(node: onnx.NodeProto, inferred: Inferred) -> Constants | None:
+    sizes = inferred.sizes.get(node.input[0])
+    if sizes is None:
+        return None
+    if node.op_type == "Shape":  # start and end, since opset 15
+        sizes = sizes[attribute(node, "start", 0) : attribute(node, "end", len(sizes))]
+    known = [size for size in sizes if size is not None]
+    if len(known) < len(sizes):
+        return None
+    value = np.array(known if node.op_type == "Shape" else math.prod(known), dtype=np.int64)
+    return {node.output[0]: numpy_helper.from_array(value, node.output[0])}
+
+
+def _alone(node: onnx.NodeProto, known: Constants, opsets: list[onnx.OperatorSetIdProto]) -> onnx.ModelProto:
+    """A model of this one node, its inputs declared with type and shape, the small ones with their values."""
+    inputs = [
+        onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)) for name, tensor in known.items()
+    ]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    small = [tensor for tensor in known.values() if math.prod(tensor.dims) <= SMALL_ELEMENTS]
+    graph = onnx.helper.make_graph([node], "one node", inputs, outputs, initializer=small)
+    return onnx.helper.make_model(graph, opset_imports=opsets)
+
+
+def _inferred_outputs(alone: onnx.ModelProto) -> list[onnx.ValueInfoProto] | None:
+    """Type and shape of the outputs, from the inputs' shapes and the small inputs' values; None if they do not fit."""
+    try:
+        return list(onnx.shape_inference.infer_shapes(alone).graph.output)
+    except Exception:  # inputs that the operator cannot take: the runtime will say so better
+        return None
+
+
+def _growth_bytes(node: onnx.NodeProto, known: Constants, outputs: list[onnx.ValueInfoProto]) -> float:
+    """How many bytes more the outputs have than the inputs, before anything is computed; infinite if unknown.
+
+    ConstantOfShape, Expand, Tile and Range can ask for more than the machine has.
+    """
+    sizes = [sizes_of(value) for value in outputs]
+    if node.op_type in _NEVER_LARGER and any(size is None or None in size for size in sizes):
+        return 0
+    before = sum(_num_bytes(tensor.data_type, tuple(tensor.dims)) for tensor in known.values())
+    after = sum(_num_bytes(value.type.tensor_type.elem_type, size) for value, size in zip(outputs, sizes, strict=True))
+    return after - before
+
+
+def _num_bytes(data_type: int, sizes: tuple[int | None, ...] | None) -> float:
+    if sizes is None or None in sizes:
+        return math.inf
+    itemsize = onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize if data_type else 8
+    return math.prod(size for size in sizes if size is not None) * itemsize
+
+
+def _evaluate(alone: onnx.ModelProto, known: Constants, outputs: list[onnx.ValueInfoProto]) -> Constants | None:
+    """The node's outputs by the standard's reference implementation; None where it cannot say.
+
+    Type and shape must be what inference expects: an implementation that gets those wrong is not believed.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            results = ReferenceEvaluator(alone).run(None, {name: array_of(tensor) for name, tensor in known.items()})
+        tensors = [
+            numpy_helper.from_array(np.asarray(result), value.name)
+            for result, value in zip(results, outputs, strict=True)
+            if isinstance(result, np.ndarray | np.generic)  # not a sequence: no initializer can hold that
+        ]
+    except Exception:  # an operator or a type without a reference implementation
+        return None
+    if len(tensors) < len(outputs) or not all(map(_fits, tensors, outputs)):
+        return None
+    return {tensor.name: tensor for tensor in tensors}
+
+
+def _fits(tensor: onnx.TensorProto, value: onnx.ValueInfoProto) -> bool:
+    sizes = sizes_of(value)
+    same_rank = sizes is None or len(sizes) == len(tensor.dims)
+    return (
+        tensor.data_type == value.type.tensor_type.elem_type
+        and same_rank
+        and all(size in (None, dim) for size, dim in zip(sizes or (), tensor.dims, strict=False))
+    )

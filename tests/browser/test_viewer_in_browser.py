@@ -1,0 +1,202 @@
+"""Netron in the notebook, in a real JupyterLab: drawn, quiet, offline, with no date of expiry, also under a base URL.
+
+When one of these fails after an update of Netron, its page has changed: see tests/widgets/test_netron_viewer.py.
+"""
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Lab
+
+TOKEN = "only-in-this-test"
+
+MODEL = """
+import numpy as np
+import onnx
+from labkit.onnx_file import save_model
+from labkit.widgets.netron_viewer import compare_models, view_model
+
+net = onnx.parser.parse_model('<ir_version: 9, opset_import: ["": 20]> net (float[b, 512] x) => (float[b, 512] y)'
+                              '{ a = Mul(x, scale) b = Identity(a) y = Relu(b) }')
+net.graph.initializer.append(onnx.numpy_helper.from_array(np.full(512, 0.625, np.float32), "scale"))
+"""
+
+# The browser's clock, 400 days on: Netron's page counts 180 from the day it was built. The year is left where it can be
+# read, because the page forbids `eval`, which is how Playwright evaluates.
+LATER = """
+const Now = Date;
+const later = () => Now.now() + 400 * 24 * 60 * 60 * 1000;
+Date = class extends Now {
+  constructor(...given) { given.length ? super(...given) : super(later()); }
+  static now() { return later(); }
+};
+const clock = () => { document.body.dataset.clock = new Date() - new Now() > 3e10 ? "later" : "now"; };
+addEventListener("DOMContentLoaded", clock);
+"""
+
+
+def frame(lab: "Lab", name: str) -> Any:
+    """The inside of the frame, once Netron has drawn its graph (nodes are in the page before the splash goes)."""
+    inside = lab.page.frame_locator(f"iframe[title='Netron: {name}']")
+    inside.locator("body.default").wait_for()
+    return inside
+
+
+def assert_clean(lab: "Lab") -> None:
+    assert lab.errors() == []
+    assert lab.toasts() == []
+    assert lab.foreign_requests() == []
+
+
+def test_a_model_is_drawn_without_a_dialog_and_a_node_shows_what_it_holds(lab: "Lab") -> None:
+    lab.open_notebook([MODEL + "view_model(net)"])
+    lab.run_all()
+    inside = frame(lab, "net")
+    for op in ("Mul", "Identity", "Relu"):
+        inside.get_by_text(op, exact=True).wait_for()
+    assert not inside.locator("#message-text").is_visible()  # no consent, no "please update"
+    lab.page.get_by_text("Net: 3 nodes, Identity 1, Mul 1, Relu 1.").wait_for()
+    lab.page.get_by_text("MIT licence, runs on this machine only").wait_for()
+    lab.screenshot("view")
+    inside.get_by_text("Mul", exact=True).click()
+    inside.locator("#sidebar").get_by_text("NODE PROPERTIES").wait_for()
+    lab.screenshot("node")
+    assert_clean(lab)
+
+
+def test_it_does_not_expire_and_asks_nobody(lab: "Lab") -> None:
+    lab.page.add_init_script(LATER)
+    lab.open_notebook([MODEL + "view_model(net)"])
+    lab.run_all()
+    inside = frame(lab, "net")
+    inside.get_by_text("Relu", exact=True).wait_for()
+    inside.locator("body[data-clock=later]").wait_for()
+    assert not inside.locator("#message-text").is_visible()
+    assert_clean(lab)
+
+
+def test_netrons_own_page_would_have_expired(lab: "Lab") -> None:
+    """The control: without source mode the same clock stops the page, so the test above can fail."""
+    stock = (
+        "from labkit.widgets import netron_server\n"
+        "netron_server.source_mode_page = lambda: (netron_server.netron_folder() / 'index.html').read_text()\n"
+    )
+    lab.page.add_init_script(LATER)
+    lab.open_notebook([stock + MODEL + "view_model(net)"])
+    lab.run_all()
+    inside = lab.page.frame_locator("iframe")
+    inside.get_by_text("Please update to the newest version.").wait_for()
+
+
+def test_a_comparison_shows_the_drawing_and_both_graphs(lab: "Lab") -> None:
+    source = "from labkit.onnx_simplify import drop_identities\ncompare_models(net, drop_identities(net))"
+    lab.open_notebook([MODEL + source])
+    lab.run_all()
+    frame(lab, "before").get_by_text("Identity", exact=True).wait_for()
+    after = frame(lab, "after")
+    after.get_by_text("Relu", exact=True).wait_for()
+    assert after.get_by_text("Identity", exact=True).count() == 0
+    sentence = "3 nodes before, 2 after: 1 removed (Identity 1)."
+    lab.page.get_by_role("img", name=sentence).wait_for()
+    lab.screenshot()
+    assert_clean(lab)
+
+
+def test_external_weights_can_be_read(lab: "Lab") -> None:
+    lab.open_notebook([MODEL + "save_model(net, 'far.onnx', one_file_bytes=100)\nview_model('far.onnx')"])
+    lab.run_all()
+    inside = frame(lab, "far.onnx")
+    inside.get_by_text("Mul", exact=True).click()
+    sidebar = inside.locator("#sidebar")
+    sidebar.get_by_text("NODE PROPERTIES").wait_for()
+    sidebar.locator(".sidebar-item-value-button").last.click()
+    sidebar.get_by_text("0.625").first.wait_for()
+    assert_clean(lab)
+
+
+def test_with_no_server_the_drawing_stands_in(lab: "Lab") -> None:
+    lab.open_notebook(
+        [
+            MODEL + "view = view_model(net)\nfrom labkit.widgets.netron_server import viewer_server\n"
+            "viewer_server().stop()\nview"
+        ]
+    )
+    lab.run_all()
+    lab.page.get_by_text("The viewer does not answer, so this is a drawing.").wait_for()
+    lab.page.get_by_role("img", name="Net: 3 nodes, Identity 1, Mul 1, Relu 1.").wait_for()
+    assert lab.page.locator("iframe").count() == 0
+    assert lab.errors() == []
+
+
+def test_without_the_proxy_the_frame_is_reached_directly(lab: "Lab") -> None:
+    lab.page.route("**/proxy/**", lambda route: route.fulfill(status=404))
+    lab.open_notebook([MODEL + "view_model(net)"])
+    lab.run_all()
+    frame(lab, "net").get_by_text("Relu", exact=True).wait_for()
+    address = lab.page.locator("iframe").get_attribute("src")
+    assert address
+    assert "/proxy/" not in address
+    assert_clean(lab)
+
+
+@pytest.fixture
+def lab_under_base_url(
+    request: pytest.FixtureRequest, context: Any, lab: "Lab", tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["Lab"]:
+    """A second server as JupyterHub runs it: behind a prefix, and with a token."""
+    harness = sys.modules[type(lab).__module__]
+    home = tmp_path_factory.mktemp("hub")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = harness.Server(f"http://127.0.0.1:{port}/user/ana", home / "root", home / "server.log")
+    server.root.mkdir()
+    command = [part for part in harness._server_command(port, server.root) if "IdentityProvider.token" not in part]
+    with server.log.open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--ServerApp.base_url=/user/ana/", f"--IdentityProvider.token={TOKEN}"],
+            env=harness._isolated_environment(home),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_up(f"{server.url}/api/status?token={TOKEN}")
+        page = context.new_page()
+        page.goto(f"{server.url}/lab?token={TOKEN}")  # logs in
+        yield type(lab)(page, server, f"{request.node.name}-hub")
+        page.close()
+    finally:
+        harness._stop(process)
+
+
+def _wait_until_up(url: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            assert time.monotonic() < deadline, f"JupyterLab did not start within {seconds} s"
+            time.sleep(0.1)
+
+
+def test_under_a_base_url_with_a_token_the_proxy_is_found(lab_under_base_url: "Lab") -> None:
+    lab = lab_under_base_url
+    lab.open_notebook([MODEL + "view_model(net)"])
+    lab.run_all()
+    frame(lab, "net").get_by_text("Relu", exact=True).wait_for()
+    address = lab.page.locator("iframe").get_attribute("src")
+    assert address
+    assert "/user/ana/proxy/" in address
+    lab.screenshot()
+    assert_clean(lab)
