@@ -123,7 +123,8 @@ lab.hint("median")
 # 2. **Repeat, and quote the median.** One sample is an anecdote.
 # 3. **Show the spread.** Two medians that differ by less than their spread are the same number.
 #
-# Look at the raw samples first. The array is fresh, so its first sum has to fetch every page.
+# Look at raw samples first. The array below is new, so the first call that writes to it also has to get its memory from
+# the operating system, page by page.
 
 # %%
 from time import perf_counter
@@ -139,8 +140,8 @@ def sample_ms(call):
     return (perf_counter() - start) * 1e3
 
 
-values = np.zeros(num_values, dtype=np.float32)
-samples_ms = [sample_ms(values.sum) for _ in range(9)]
+values = np.empty(num_values, dtype=np.float32)
+samples_ms = [sample_ms(lambda: values.fill(1.0)) for _ in range(9)]
 print("samples:", ", ".join(f"{each:.2f}" for each in samples_ms), "ms")
 print(f"mean {sum(samples_ms) / len(samples_ms):.2f} ms, your median {median(samples_ms):.2f} ms")
 
@@ -157,14 +158,14 @@ print(f"mean {sum(samples_ms) / len(samples_ms):.2f} ms, your median {median(sam
 # - `picture - np.array([127, 127, 127], dtype=np.float32)`,
 # - `picture - np.array([127, 127, 127])`, whose integers are `int64` on most machines.
 #
-# Before you run the measurement: how many times as long as the `float32` vector does the `int64` vector take? Write
-# your number down. A guess that is wrong teaches more than no guess.
+# Before you run the measurement: how many times as long as the Python float does the `int64` vector take? Write your
+# number down. A guess that is wrong teaches more than no guess.
 
 # %%
 ### BEGIN SOLUTION
-slowdown_guess = 2.0
+slowdown_guess = 3.0
 ### END SOLUTION
-lab.predict("int64 vector against float32 vector", slowdown_guess, "times")
+lab.predict("int64 vector against Python float", slowdown_guess, "times")
 
 # %%
 from labkit.measure import compare
@@ -172,33 +173,41 @@ from labkit.measure import compare
 height, width = (270, 480) if QUICK else (1080, 1920)
 picture = np.random.default_rng(SEED).uniform(0, 255, (height, width, 3)).astype(np.float32)
 means = {
-    "float32 vector": np.array([127, 127, 127], dtype=np.float32),
     "Python float": 127.0,
+    "float32 vector": np.array([127, 127, 127], dtype=np.float32),
     "int64 vector": np.array([127, 127, 127], dtype=np.int64),
 }
 timings = compare({name: lambda mean=mean: picture - mean for name, mean in means.items()})
 print(timings)
 
 # %%
-lab.reconcile("int64 vector against float32 vector", timings.ratios["int64 vector"])
+ratios = timings.ratios
+lab.reconcile("int64 vector against Python float", ratios["int64 vector"])
+print(f"Of that, a vector in place of a number: {ratios['float32 vector']:.2f} times;")
+print(f"integers in place of float32: {ratios['int64 vector'] / ratios['float32 vector']:.2f} times.")
 for name, mean in means.items():
     result = picture - mean
     print(f"{name:15} gives {result.dtype}, {result.nbytes / 1e6:6.1f} MB from {picture.nbytes / 1e6:.1f} MB")
 
 # %% [markdown]
-# **Where it comes from.** Not from broadcasting: both vectors are broadcast in the same way. `float32` and `int64`
-# have no common type that holds both, so NumPy widens both sides to `float64`: every value is converted, and the
-# result has twice the bytes. A Python float has no such effect, since NumPy lets it take the array's type. The one
-# word `dtype=np.float32` mends it. Note that the bare Python float beats even the `float32` vector on many machines:
-# a vector of three has to be repeated along the last axis, a single number does not.
+# **Where it comes from.** Two things, and they are easily mistaken for each other.
 #
-# **What this leaves out.** The ratio depends on the machine, on the size (does the picture fit in a cache?) and on
-# the NumPy version. The dtypes and the bytes do not: count what can be counted, and measure the rest.
+# - *Broadcasting.* A vector of three is repeated along the last axis, so NumPy's innermost loop is three numbers long
+#   and hardly pays for its start. The `float32` vector has this cost too; a single number has not.
+# - *The dtype.* `float32` and `int64` have no common type that holds both, so NumPy widens to `float64`: every value is
+#   converted, and the result has twice the bytes. The one word `dtype=np.float32` mends it, and everything that comes
+#   after is half as large. A Python float has no such effect: NumPy lets it take the array's type.
+#
+# People say "broadcasting is slow" and mean the second. To tell the two apart, change one thing at a time, as above.
+#
+# **What this leaves out.** The ratios depend on the machine, on the size (does the picture fit in a cache?) and on the
+# NumPy version. The dtypes and the bytes do not: count what can be counted, and measure the rest.
 #
 # ## Where help is
 #
 # - `lab.hint("name")` in any lab, one rung at a time; `lab.card("name")` shows the task again.
-# - `lab.progress()` shows what you have solved, also after a restart.
+# - `lab.progress()` shows what you have solved. After a restart, run the first two code cells again, and it still knows.
+# - `median(*lab.case("median", "two samples"))` tries your function on a case that a red check named.
 # - `README.md` has the table of labs; `solutions/` has every lab, solved and run.
 # - If a check looks wrong to you, it may be: `labkit matrix 00_start_here` shows which answers it was tested with.
 #

@@ -42,6 +42,7 @@ def lab(port: int | None, browser: bool) -> None:
     token = secrets.token_hex(16)
     address = f"http://127.0.0.1:{chosen}/lab/tree/{START_PAGE}?token={token}"
     server = subprocess.Popen(_command(chosen), cwd=ROOT, env={**os.environ, "JUPYTER_TOKEN": token})
+    signal.signal(signal.SIGTERM, _as_interrupt)  # whoever ends this ends the server too
     try:
         _wait_until_ready(server, chosen)
         print(f"\n  JupyterLab is ready: {address}\n\n  Ctrl-C here ends it.\n", flush=True)
@@ -110,6 +111,10 @@ def _open_browser(address: str) -> None:
     graphical = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if graphical:
         webbrowser.open(address)
+
+
+def _as_interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

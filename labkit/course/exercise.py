@@ -73,6 +73,7 @@ class Verdict:
     findings: tuple[Finding, ...]
     note: str = ""
     not_written: str = ""  # the stub's own words, where the answer is still the stub
+    num_not_reached: int = 0  # cases that were not tried, since an earlier one ended the run
 
     @property
     def passed(self) -> bool:
@@ -84,8 +85,10 @@ class Verdict:
             cost = f" {self.note}" if self.note else ""
             return f"✓ {self.exercise}: right on all {self.num_cases} cases (seed {self.seed}).{cost}"
         if self.not_written:
-            return f"○ {self.exercise}: not written yet. {self.not_written}"
-        count, more = len(self.findings), "; the smallest:" if len(self.findings) > 1 else ":"
+            return f"○ {self.exercise}: not written yet: {self.not_written}"
+        count = len(self.findings) - self.num_not_reached
+        more = f", and {self.num_not_reached} could not be tried" if self.num_not_reached else ""
+        more += "; the smallest:" if count > 1 else ":"
         fail = "fails" if count == 1 else "fail"
         return (
             f"✗ {self.exercise}: {count} of {self.num_cases} cases {fail} (seed {self.seed}){more}\n"
@@ -183,8 +186,10 @@ class Exercise:
         tail = f"\n  this behaves like *{known.name}*: {known.sentence}" if known else ""
         name = known.name if known else None
         findings = tuple(Finding(case, name, message + tail) for case, _, message in failing)
-        stub = failing[0][1].error if all(answer.outcome == "not-written" for _, answer, _ in failing) else ""
-        return Verdict(self.name, len(cases), seed, findings, not_written=stub)
+        unwritten = all(answer.outcome == "not-written" for _, answer, _ in failing)
+        stub = failing[0][1].error.removeprefix(f"{self.name}: ") if unwritten else ""
+        not_reached = sum(answer.outcome == "not-reached" for _, answer, _ in failing)
+        return Verdict(self.name, len(cases), seed, findings, not_written=stub, num_not_reached=not_reached)
 
     def _why_wrong(self, case: Case, answer: Answer) -> str:
         """Given, expected, came; empty when the answer is right."""
@@ -214,17 +219,21 @@ class Exercise:
         if all(answer.outcome == "not-written" for answer in theirs):
             return None
         alike = [wrong for wrong in self.wrong_answers if self._same_answers(wrong, failing, theirs)]
+        # A second mistake, in the dtype, must not hide the first: look again with the dtypes set aside.
+        alike = alike or [w for w in self.wrong_answers if self._same_answers(w, failing, theirs, any_dtype=True)]
         if len(alike) < 2:
             return alike[0] if alike else None
         failing_ids = {id(case) for case in failing}
         passing = [case for case in cases if id(case) not in failing_ids]
         return min(alike, key=lambda wrong: self._num_different(wrong, passing, by_case))
 
-    def _same_answers(self, wrong: Wrong, cases: Sequence[Case], answers: Sequence[Answer]) -> bool:
+    def _same_answers(
+        self, wrong: Wrong, cases: Sequence[Case], answers: Sequence[Answer], any_dtype: bool = False
+    ) -> bool:
         if wrong.never_ends:
             return any(answer.outcome == "timeout" for answer in answers)
         for case, answer in zip(cases, answers, strict=True):  # one by one: most differ at once
-            if not same_answer(self._own_answer(wrong, case), answer):
+            if not same_answer(self._own_answer(wrong, case), answer, any_dtype):
                 return False
         return True
 
@@ -251,25 +260,26 @@ def argument_names(signature: str) -> tuple[str, ...]:
     return tuple(part for part in parts if part.isidentifier())
 
 
-def same_answer(a: Answer, b: Answer) -> bool:
+def same_answer(a: Answer, b: Answer, any_dtype: bool = False) -> bool:
     """Whether two answers are the same to a reader: rounding aside, and whatever an exception's text says."""
     if a.outcome != b.outcome or set(a.changed) != set(b.changed):
         return False
     if a.outcome == "raised":
         return a.error.partition(":")[0] == b.error.partition(":")[0]
-    return a.outcome != "value" or same_value(a.value, b.value)
+    return a.outcome != "value" or same_value(a.value, b.value, any_dtype)
 
 
-def same_value(a: Any, b: Any) -> bool:
-    """Equal in structure, shape and dtype, and close in every number."""
+def same_value(a: Any, b: Any, any_dtype: bool = False) -> bool:
+    """Equal in structure, shape and (unless `any_dtype`) dtype, and close in every number."""
     import numpy as np
 
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return a.shape == b.shape and a.dtype == b.dtype and bool(np.allclose(a, b, 1e-5, 1e-8, equal_nan=True))
+        alike = a.shape == b.shape and (any_dtype or a.dtype == b.dtype)
+        return alike and bool(np.allclose(a, b, 1e-5, 1e-8, equal_nan=True))
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(map(same_value, a, b))
+        return len(a) == len(b) and all(same_value(x, y, any_dtype) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same_value(a[key], b[key]) for key in a)
+        return a.keys() == b.keys() and all(same_value(a[key], b[key], any_dtype) for key in a)
     if isinstance(a, bool) or isinstance(b, bool) or a is None or b is None:
         return type(a) is type(b) and bool(a == b)
     if isinstance(a, float | np.floating) or isinstance(b, float | np.floating):

@@ -1,14 +1,13 @@
 """What a notebook talks to: `lab = labkit.open_lab("01_gemm_im2col")`, then cards, checks, hints, progress."""
 
-from pathlib import Path
 from typing import Any
 
 from labkit.course.exercise import Exercise, Verdict
 from labkit.course.exercises import all_labs, lab_spec
 from labkit.course.lab_spec import LabSpec
-from labkit.course.leaning import defined_names, leaned_names
-from labkit.course.paths import starter_path
+from labkit.course.leaning import leaned_names
 from labkit.course.progress import Progress
+from labkit.course.release import released_names
 
 RUNGS = ("a question", "the idea", "pseudo-code")
 STARS = {1: "easy", 2: "medium", 3: "hard"}
@@ -18,6 +17,13 @@ class CheckFailed(AssertionError):
     """A check that did not pass; a notebook shows its text and no traceback."""
 
     def _render_traceback_(self) -> list[str]:  # IPython's hook
+        return str(self).splitlines()
+
+
+class Misuse(ValueError):
+    """A call of the lab's that cannot be meant so; a notebook shows one sentence and no traceback."""
+
+    def _render_traceback_(self) -> list[str]:
         return str(self).splitlines()
 
 
@@ -56,7 +62,7 @@ class Lab:
 
     # --- cards and hints ----------------------------------------------------------------------------------
 
-    def card(self, name: str) -> None:
+    def card(self, name: Any) -> None:
         """Show an exercise's card: what to write, how hard, how long, for how many points."""
         each = self._exercise(name)
         tier = "runs on any machine" if each.tier == "cpu" else "needs a GPU"
@@ -66,10 +72,18 @@ class Lab:
             f" · {lines} · {tier}\n\n{each.goal}\n\n```python\n{each.signature}\n```"
         )
 
-    def hint(self, name: str) -> None:
+    def case(self, name: Any, case: str) -> tuple[Any, ...]:
+        """The arguments of one case, to try an answer on: `median(*lab.case("median", "two samples"))`."""
+        each = self._exercise(name)
+        cases = {made.name: made.args for made in each.make_cases(self.seed, each.tier)}
+        if case not in cases:
+            raise Misuse(f"{each.name} has no case {case!r}; it has: {', '.join(cases)}")
+        return cases[case]
+
+    def hint(self, name: Any) -> None:
         """Show the next rung of an exercise's ladder of three: a question, the idea, pseudo-code."""
         each = self._exercise(name)
-        index = self._progress.next_hint(name, len(each.hints))
+        index = self._progress.next_hint(each.name, len(each.hints))
         last = index == len(each.hints) - 1
         more = "That was the last rung; the answer is in `solutions/`." if last else "Run the cell again for more."
         _show_markdown(f"**Hint {index + 1} of {len(each.hints)}, {RUNGS[index]}.** {each.hints[index]}\n\n*{more}*")
@@ -78,16 +92,24 @@ class Lab:
 
     def check(self, candidate: Any, name: str | None = None) -> None:
         """Check an answer: one green line, or `CheckFailed` with what was given, expected and came."""
-        each = self._exercise(name or str(getattr(candidate, "__name__", candidate)))
+        if isinstance(candidate, str):
+            raise Misuse(f"lab.check takes the answer itself, not its name: lab.check({candidate})")
+        each = self._exercise(name or candidate)
         if each.tier == "gpu" and not _has_gpu():
             print(f"– {each.name}: skipped, this machine has no GPU. It counts where there is one.")
             return
         verdict: Verdict = each.judge(candidate, seed=self.seed, tier=each.tier)
         self._progress.tried(each.name, verdict.passed)
         if not verdict.passed:
-            raise CheckFailed(f"{verdict}\n  Stuck? lab.hint({each.name!r})")
+            raise CheckFailed(f"{verdict}\n{self._what_next(each, verdict)}")
         print(verdict)
         self._say_if_leaning(candidate)
+
+    def _what_next(self, each: Exercise, verdict: Verdict) -> str:
+        hint = f"  Stuck? lab.hint({each.name!r})"
+        if verdict.not_written:
+            return hint
+        return f"{hint}   Try it on this case: lab.case({each.name!r}, {verdict.findings[0].case.name!r})"
 
     def progress(self) -> None:
         """Show which exercises of this lab are solved, over all sessions."""
@@ -106,6 +128,8 @@ class Lab:
 
     def predict(self, what: str, guess: float | None, unit: str = "") -> None:
         """Write a number down before the cell that measures it runs; None asks for one."""
+        if guess is not None and not isinstance(guess, int | float):
+            raise Misuse(f"a prediction is a number, and {guess!r} came: write one like 2.5, without its unit")
         self._guesses[what] = (guess, unit)
         if guess is None:
             print(f"Before you go on: what do you expect for {what}{_in(unit)}? Put your number in place of None.")
@@ -120,19 +144,27 @@ class Lab:
             print("No prediction was written down: next time write one first, it is worth more than the number.")
         elif guess > 0 and measured > 0:
             factor = max(guess / measured, measured / guess)
-            side = "above" if guess > measured else "below"
-            close = "within 10 %" if factor < 1.1 else f"{factor:.3g} times {side} what was measured"
-            print(f"Your prediction, {guess:g}{_unit(unit)}, is {close}.")
+            if factor < 1.1:
+                print(f"Your prediction, {guess:g}{_unit(unit)}, is within 10 %.")
+            elif guess > measured:
+                print(f"Your prediction, {guess:g}{_unit(unit)}, is {factor:.3g} times the measured.")
+            else:
+                print(f"The measured is {factor:.3g} times your prediction, {guess:g}{_unit(unit)}.")
         else:
             print(f"Your prediction, {guess:g}{_unit(unit)}, is off by {abs(guess - measured):.3g}{_unit(unit)}.")
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    def _exercise(self, name: str) -> Exercise:
-        return self.spec.exercise(name)
+    def _exercise(self, name: Any) -> Exercise:
+        """By name, or by the function or class of that name."""
+        name = name if isinstance(name, str) else str(getattr(name, "__name__", name))
+        try:
+            return self.spec.exercise(name)
+        except KeyError as error:
+            raise Misuse(str(error.args[0])) from None
 
     def _say_if_leaning(self, candidate: Any) -> None:
-        history, released = _history(), _released_names(starter_path(self.spec.name))
+        history, released = _history(), released_names(self.spec)
         if not history or not released:
             return
         names = leaned_names(candidate, history, released, [each.name for each in self.spec.exercises])
@@ -143,16 +175,6 @@ class Lab:
 
 
 _PROGRESS_HEAD = ("| exercise | state | tries | hints | points |", "|---|---|---|---|---|")
-
-
-def _released_names(path: Path) -> set[str]:
-    """The names that the released lab's cells bind, its answer cells included."""
-    import nbformat
-
-    if not path.exists():
-        return set()
-    notebook = nbformat.read(path, as_version=4)
-    return {name for cell in notebook.cells if cell.cell_type == "code" for name in defined_names(cell.source)}
 
 
 def _history() -> list[str]:

@@ -49,6 +49,19 @@ def test_of_two_alike_mistakes_the_one_that_agrees_elsewhere_is_named() -> None:
     assert [finding.misconception for finding in verdict.findings] == ["small ones only"]
 
 
+def test_a_wrong_dtype_on_top_does_not_hide_the_mistake() -> None:
+    verdict = _double().judge(lambda x: (x * x).astype(np.float32))
+    assert verdict.findings[0].misconception == "square"
+
+
+def test_cases_that_were_not_reached_are_not_called_failed() -> None:
+    def loop(x: Any) -> Any:
+        while True:
+            pass
+
+    assert "1 of 2 cases fails (seed 0), and 1 could not be tried:" in str(_double().judge(loop, limit_s=0.3))
+
+
 def test_an_unknown_mistake_is_shown_without_a_name() -> None:
     verdict = _double().judge(lambda x: 3 * x)
     assert verdict.findings[0].misconception is None
@@ -69,7 +82,7 @@ def test_the_stub_is_not_written_rather_than_wrong() -> None:
 
     verdict = _double().judge(double)
     assert not verdict.passed
-    assert str(verdict) == "○ double: not written yet. double: write this exercise, about 1 line"
+    assert str(verdict) == "○ double: not written yet: write this exercise, about 1 line"
 
 
 def test_a_missing_answer_is_a_failed_case() -> None:

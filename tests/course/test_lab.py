@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import labkit
-from labkit.course.lab import CheckFailed
+from labkit.course.lab import CheckFailed, Misuse
 from labkit.course.leaning import defined_names, leaned_names
 
 
@@ -82,15 +82,29 @@ def test_predict_then_reconcile(lab: Any, capsys: pytest.CaptureFixture[str]) ->
     assert "Measured: 60 % for the share." in out
     lab.predict("the share", 30, "%")
     lab.reconcile("the share", 60.0)
-    assert "is 2 times below what was measured" in capsys.readouterr().out
+    assert "The measured is 2 times your prediction, 30 %." in capsys.readouterr().out
     lab.predict("the share", 61, "%")
     lab.reconcile("the share", 60.0)
     assert "within 10 %" in capsys.readouterr().out
 
 
 def test_a_name_that_is_no_exercise_is_answered_with_those_that_are(lab: Any) -> None:
-    with pytest.raises(KeyError, match="it has: median"):
+    with pytest.raises(Misuse, match="it has: median") as caught:
         lab.check(len)
+    assert caught.value._render_traceback_() == [str(caught.value)]  # one sentence, no traceback
+    with pytest.raises(Misuse, match="takes the answer itself"):
+        lab.check("median")
+    with pytest.raises(Misuse, match="a prediction is a number, and 'twice' came"):
+        lab.predict("the share", "twice")
+
+
+def test_a_failing_case_can_be_tried(lab: Any) -> None:
+    with pytest.raises(CheckFailed, match=r"lab\.case\('median', 'two samples'\)"):
+        lab.check(max, name="median")
+    assert median(*lab.case("median", "two samples")) == 2.5
+    assert lab.case(median, "one sample") == ([7.5],)
+    with pytest.raises(Misuse, match="has no case 'three'; it has: one sample"):
+        lab.case("median", "three")
 
 
 # --- leaning ----------------------------------------------------------------------------------------------

@@ -45,8 +45,8 @@ def _num_positions(size: int, kernel: int, stride: int = 1, padding: int = 0, di
 conv_output_size = Exercise(
     name="conv_output_size",
     signature="conv_output_size(size, kernel, stride=1, padding=0, dilation=1)",
-    goal="Return at how many positions a window of kernel taps, dilation apart, fits into size elements with padding"
-    " zeros at either end, when it moves by stride; as an int.",
+    goal="Return, as an int, at how many positions a window of `kernel` taps (`dilation` apart) fits into `size`"
+    " elements with `padding` zeros at either end, when it moves by `stride`. It always fits at least once.",
     cases=_cases,
     judge_case=_judge,
     hints=(

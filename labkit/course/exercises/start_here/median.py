@@ -103,7 +103,7 @@ def _(samples_ms):
     return ordered[n // 2] if n % 2 else (ordered[n // 2 - 1] + ordered[n // 2]) // 2
 
 
-@median.wrong("never ends", "the list never becomes shorter, so the loop never ends.", never_ends=True)
+@median.wrong("never ends", "a loop whose condition never becomes false.", never_ends=True)
 def _(samples_ms):
     while len(samples_ms) > 0:
         pass
