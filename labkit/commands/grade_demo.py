@@ -1,0 +1,31 @@
+"""`labkit grade-demo`: a small made-up class, graded before your eyes."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+
+@click.command("grade-demo")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Keep submissions and grades here (default: a new folder)."
+)
+@click.pass_context
+def grade_demo(context: click.Context, out: Path | None) -> None:
+    """Write a class of ten (right, wrong, hanging, empty, broken …), grade it, and say where to look."""
+    from labkit.commands.grade import grade
+    from labkit.course.exercises import lab_spec
+    from labkit.grading.made_up import DEMO_LAB, write_demo
+
+    folder = out or Path(tempfile.mkdtemp(prefix="labkit-grade-demo-"))
+    count = write_demo(folder / "submissions", lab_spec(DEMO_LAB))
+    command = f"labkit grade {folder / 'submissions'} --lab {DEMO_LAB} --out {folder / 'grades'} --seed 7"
+    click.echo(f"{count} made-up submissions; the command is\n  {command}\n")
+    grades = folder / "grades"
+    click.echo(f"Open {grades / 'report.html'} for the class, {grades / 'feedback' / 'cleo.html'} for one learner.\n")
+    context.invoke(
+        grade, submissions=folder / "submissions", lab=DEMO_LAB, out=grades, seed=7, wall_s=120.0, jobs=None,
+        isolation=None, resume=False, as_json=False,
+    )  # fmt: skip

@@ -1,0 +1,60 @@
+"""`labkit regrade`: the same class against the checks as they are now."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("grades", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--submissions", type=click.Path(exists=True, path_type=Path), help="Where they lie now, if they moved.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Submissions at a time (default: one per core).")
+@click.option("--isolation", help="podman, docker, bubblewrap or limits-only (default: the strongest that works).")
+@click.option("--dry-run", is_flag=True, help="Say who would move, and keep the results as they are.")
+@click.option("--json", "as_json", is_flag=True, help="Print the moves as JSON, and nothing else on stdout.")
+def regrade(
+    grades: Path, submissions: Path | None, jobs: int | None, isolation: str | None, dry_run: bool, as_json: bool
+) -> None:
+    """Grade the class in GRADES again, with the same seed, and say who moves and why.
+
+    Exit code 0 when every submission has a result again; 1 when the grader could not do its part for some.
+    """
+    from labkit.commands.grade import num_cores, progress, write_pages
+    from labkit.grading.classroom import carry_out, plan, spec_of
+    from labkit.grading.crew import Setting
+    from labkit.grading.isolation import NoIsolation, choose
+    from labkit.grading.limits import Limits
+    from labkit.grading.regrade import moves, moves_csv
+    from labkit.grading.store import Store, StoreError, write_atomically
+
+    store = Store(grades)
+    try:
+        run = store.run()
+        before = store.results(run)
+        folder = submissions or Path(run.folder)
+        if not folder.exists():
+            raise StoreError(f"the submissions are no longer in {folder}: say where with --submissions")
+        wall = choose(isolation)
+        work = plan(folder, spec_of(run), run.seed, run.wall_s, None if dry_run else store, resume=False)
+        setting = Setting(run.lab, run.seed, wall.name, Limits(wall_s=run.wall_s))
+        with progress(len(work.run.keys), wall.label) as seen:
+            after = carry_out(work, setting, jobs or num_cores(), None if dry_run else store, seen)
+    except (NoIsolation, StoreError, FileNotFoundError) as error:
+        raise click.UsageError(str(error)) from error
+    found = moves(before, after)
+    if not dry_run:
+        write_pages(store, spec_of(run), after)
+        write_atomically(grades / "regrade.csv", moves_csv(found))
+    if as_json:
+        print(json.dumps([asdict(each) for each in found], indent=1, ensure_ascii=False))
+    else:
+        for each in found:
+            was = "–" if each.before is None else each.before
+            print(f"{each.submission}, {each.exercise}: {was} -> {each.after} ({each.why})")
+        print(f"{len({each.submission for each in found})} of {len(after)} submissions move")
+    sys.exit(0 if all(each.is_graded for each in after) else 1)

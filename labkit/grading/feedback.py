@@ -1,0 +1,104 @@
+"""What a learner gets back: one page, and the answers as they were graded as a notebook."""
+
+import re
+from hashlib import sha256
+
+import nbformat
+
+from labkit.course.lab import RUNGS
+from labkit.course.lab_spec import LabSpec
+from labkit.grading.marking import Mark
+from labkit.grading.page import outcome_class, page, plain, table, text
+from labkit.grading.result import Result
+from labkit.grading.submission import Submission, rebuild
+
+# For a learner: what an outcome means, and what to do about it.
+MEANING = {
+    "pass": "right on every case",
+    "wrong": "an answer came, and it was not right",
+    "exception": "the code raised an exception",
+    "timeout": "it did not end in time: does a loop never end?",
+    "out of memory": "it asked for more memory than a run may have",
+    "killed": "the process ended before the answer was there",
+    "not-answered": "the stub is still there, or the cell is missing",
+    "malformed": "the file could not be read as this lab's notebook",
+    "infrastructure": "the grader could not do its part: this costs you nothing, and a person will look",
+}
+
+
+def file_name(submission: str) -> str:
+    """A name for a submission's files: readable, safe everywhere, and its own.
+
+    >>> file_name("ann")
+    'ann'
+    """
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", submission).lstrip(".")[:80]
+    if safe == submission and safe.lower() == safe:
+        return safe
+    return f"{safe}-{sha256(submission.encode(errors='replace')).hexdigest()[:8]}"
+
+
+def feedback_page(spec: LabSpec, result: Result) -> str:
+    """The page of one submission: scores, findings on the cases of `lab.check`, hints; no hidden input."""
+    score = f"{result.score} of {result.max_score} points" if result.is_graded else "not graded yet"
+    summary = [
+        [
+            f"<code>{text(each.exercise)}</code>",
+            _chip(each.outcome),
+            f"{each.score} of {each.max_score}" if each.outcome != "infrastructure" else "–",
+            text(MEANING.get(each.outcome, each.outcome)),
+        ]
+        for each in result.marks
+    ]
+    body = [
+        f"<h1>{text(spec.title)}: feedback for {text(result.submission)}</h1>",
+        f"<p><strong>{score}</strong> ({text(result.outcome)}).</p>",
+        *(f"<p>{text(note)}</p>" for note in result.notes if result.is_graded),
+        table(("exercise", "outcome", "points", "meaning"), summary),
+    ]
+    for each in result.marks:
+        body += _exercise(spec, result, each)
+    body.append(f"<p><small>{text(_graded_with(result))}</small></p>")
+    return page(f"{spec.title}: {result.submission}", body)
+
+
+def _exercise(spec: LabSpec, result: Result, each: Mark) -> list[str]:
+    exercise = spec.exercise(each.exercise)
+    parts = [f"<h2><code>{text(each.exercise)}</code> {_chip(each.outcome)}</h2>"]
+    parts.append(f"<p>{text(exercise.goal)}</p><pre>{text(each.feedback)}</pre>")
+    source = result.answers.get(each.exercise)
+    if source is not None:
+        parts.append(f"<details><summary>your answer, as it was graded</summary><pre>{text(source)}</pre></details>")
+    if each.outcome not in ("pass", "infrastructure"):
+        parts += [
+            f"<details><summary>hint {number}: {rung}</summary><p>{text(hint)}</p></details>"
+            for number, (rung, hint) in enumerate(zip(RUNGS, exercise.hints, strict=True), start=1)
+        ]
+    return parts
+
+
+def _chip(outcome: str) -> str:
+    return f'<span class="chip {outcome_class(outcome)}">{text(outcome)}</span>'
+
+
+def _graded_with(result: Result) -> str:
+    source = result.provenance.get("source_sha256", "")
+    labkit, version = result.provenance.get("labkit", "?"), result.provenance.get("lab_version", "")
+    return f"Graded with labkit {labkit}, lab version {version}; your file's SHA-256 begins with {source[:12]}."
+
+
+def feedback_notebook(spec: LabSpec, result: Result) -> str:
+    """The answers as they were graded, each with its verdict below, as a notebook to read."""
+    notebook = rebuild(spec, Submission(result.submission, result.answers))
+    by_name = {each.exercise: each for each in result.marks}
+    title = f"# {spec.title}: feedback\n\n{result.score} of {result.max_score} points ({result.outcome})."
+    cells = [nbformat.v4.new_markdown_cell(title, id="feedback")]
+    for cell in notebook.cells:
+        exercise = str(cell.metadata.get("nbgrader", {}).get("grade_id", "")).removeprefix("answer-")
+        if exercise in by_name:
+            each = by_name[exercise]
+            verdict = f"{each.score} of {each.max_score} points\n{plain(each.feedback)}\n"
+            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=verdict)]
+        cells.append(cell)
+    notebook.cells = cells
+    return str(nbformat.writes(notebook))
