@@ -62,7 +62,7 @@ def test_a_stub_is_not_written_yet(name: str) -> None:
 
     verdict = exercise(name).judge(stub)
     assert not verdict.passed
-    assert str(verdict).startswith(f"○ {name}: not written yet. write {name}")
+    assert str(verdict).startswith(f"○ {name}: not written yet: write {name}")
     assert all(finding.misconception is None for finding in verdict.findings)
 
 

@@ -55,7 +55,7 @@ def test_a_stub_is_not_written_yet(name: str) -> None:
         raise NotImplementedError(f"write {name}, about {exercise(name).num_lines} lines")
 
     verdict = exercise(name).judge(stub)
-    assert str(verdict).startswith(f"○ {name}: not written yet. write {name}")
+    assert str(verdict).startswith(f"○ {name}: not written yet: write {name}")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -177,7 +177,7 @@ def test_a_half_written_class_is_not_written_yet() -> None:
             raise NotImplementedError("TokenAllocator: write this exercise, about 24 lines")
 
     text = str(exercise("TokenAllocator").judge(TokenAllocator))
-    assert text.startswith("○ TokenAllocator: not written yet.")
+    assert text.startswith("○ TokenAllocator: not written yet:")
     assert text.endswith("write this exercise, about 24 lines")
 
 
