@@ -1,0 +1,61 @@
+"""Many machines: a real cluster of several worker processes, one of which is killed while it grades."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from labkit.course.lab_spec import LabSpec
+from labkit.grading import made_up
+from labkit.grading.cluster import NoCluster, connect, grade_on_cluster
+from labkit.grading.crew import Setting, Task
+from labkit.grading.limits import Limits
+
+
+def test_without_dask_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(NoCluster, match=r"pip install 'labkit\[cluster\]'"):
+        connect("tcp://127.0.0.1:1")
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_loses_nothing(start: LabSpec, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install 'labkit[cluster]'")
+    right, wrong = made_up.solutions(start), {"median": "def median(samples_ms):\n    return max(samples_ms)"}
+    tasks = []
+    for number in range(12):
+        answers = {"median": (wrong if number % 3 == 0 else right)["median"] + f"\n# {number}"}
+        tasks.append(Task(str(number), made_up.write(tmp_path, str(number), made_up.submission(start, answers))))
+    outcomes = {}
+    with (
+        distributed.LocalCluster(n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        connect(cluster.scheduler_address) as client,
+    ):
+        victim = next(iter(client.run(os.getpid).values()))
+        for task, result in grade_on_cluster(Setting(start.name, 7, None, Limits(wall_s=60.0)), tasks, client):
+            if not outcomes:
+                os.kill(victim, signal.SIGKILL)
+            outcomes[int(task.name)] = result.outcome
+    assert outcomes == {number: "wrong" if number % 3 == 0 else "pass" for number in range(12)}
+
+
+@pytest.mark.slow
+def test_the_command_gives_the_same_gradebook_on_a_cluster(start: LabSpec, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install 'labkit[cluster]'")
+    from click.testing import CliRunner
+
+    from labkit.cli import main
+
+    folder = tmp_path / "submissions"
+    folder.mkdir()
+    made_up.write(folder, "ann", made_up.submission(start, made_up.solutions(start)))
+    made_up.write(folder, "bob", made_up.submission(start, {}))
+    (folder / "cy.ipynb").write_text("{")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        for out, more in (("there", ["--cluster", cluster.scheduler_address]), ("here", [])):
+            arguments = ["grade", str(folder), "--lab", start.name, "--out", str(tmp_path / out), "--seed", "5", *more]
+            run = CliRunner().invoke(main, arguments)
+            assert run.exit_code == 0, run.output
+    assert (tmp_path / "there/gradebook.csv").read_bytes() == (tmp_path / "here/gradebook.csv").read_bytes()
