@@ -81,7 +81,7 @@ def test_check_a_broken_file(answer: Path, text: str) -> None:
     answer.write_text(text)
     result = CliRunner().invoke(main, ["check", "00_start_here", "median", str(answer)])
     assert result.exit_code == 1
-    assert result.output.startswith("✗ median: 8 of 8 cases fail")
+    assert result.output.startswith("✗ median:")
 
 
 @pytest.mark.parametrize(

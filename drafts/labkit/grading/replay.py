@@ -1,0 +1,145 @@
+"""Inside the sandbox: run the rebuilt notebook, put the cases to what it defined, send the answers as data.
+
+A job holds inputs, no expected values and no seed. Whatever is sent back is the learner's word: the judge, in
+another process, believes none of it without recomputing.
+"""
+
+import contextlib
+import json
+import os
+import random
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from labkit.course.answers import decode, encode
+from labkit.course.apart import Answer, Probe, ask
+from labkit.course.exercise import Case, Exercise
+from labkit.course.exercises import lab_spec
+from labkit.grading.limits import Limits
+
+REHEARSAL = "QUICK = False\nimport numpy as np\n\ndef rehearse(x):\n    return x + 1\n\nprint(rehearse(1))\nrehearse(2)"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What crosses into a sandbox: the rebuilt notebook, and for each exercise the inputs of its cases."""
+
+    lab: str
+    notebook: str
+    inputs: dict[str, bytes]  # exercise -> encoded [[name, args, names], …]
+    given: tuple[str, ...]  # modules of labkit that the lab's own cells import
+    limits: Limits
+
+    def to_bytes(self) -> bytes:
+        """As one frame: a line of JSON with the sizes, then the parts."""
+        head = {
+            "lab": self.lab,
+            "given": self.given,
+            "limits": self.limits.as_data(),
+            "names": list(self.inputs),
+            "sizes": [len(each) for each in self.inputs.values()],
+        }
+        return b"".join([json.dumps(head).encode(), b"\n", *self.inputs.values(), self.notebook.encode()])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Job":
+        """The job again."""
+        line, _, rest = data.partition(b"\n")
+        head = json.loads(line)
+        inputs, start = {}, 0
+        for name, size in zip(head["names"], head["sizes"], strict=True):
+            inputs[name] = rest[start : start + size]
+            start += size
+        return cls(head["lab"], rest[start:].decode(), inputs, tuple(head["given"]), Limits(**head["limits"]))
+
+
+def run(job: Job, send: Callable[[bytes], None]) -> None:
+    """Run the notebook, then send one frame for each exercise, in the order of the job."""
+    _same_random_numbers()
+    namespace: dict[str, Any] = {}
+    failures = _run_notebook(job.notebook, namespace, min(job.limits.cell_s, job.limits.wall_s / 2))
+    for name, inputs in job.inputs.items():
+        exercise = lab_spec(job.lab).exercise(name)
+        cases = [Case(*fields) for fields in decode(inputs)]
+        answers = _answers(exercise, cases, namespace, failures.get(name, ""), job.limits)
+        send(encode([vars(answer) for answer in answers]))
+
+
+def rehearse() -> None:
+    """Run a small notebook, so that everything that is imported on first use has been."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(REHEARSAL, metadata={"tags": ["parameters"]})])
+    _run_notebook(nbformat.writes(notebook), {}, None)
+
+
+def _repeatable(probe: Probe) -> Probe:
+    """The probe, with the same random numbers for every case; Python draws a new seed when it forks."""
+
+    def seeded(candidate: Any, case: Any) -> Any:
+        _same_random_numbers()
+        return probe(candidate, case)
+
+    return seeded
+
+
+def _same_random_numbers() -> None:
+    """The same submission gives the same result, also where it draws numbers without a seed of its own."""
+    import numpy as np
+
+    random.seed(0)
+    np.random.seed(0)
+
+
+def _run_notebook(text: str, namespace: dict[str, Any], cell_limit_s: float | None) -> dict[str, str]:
+    """Execute every cell; returns, for each answer cell that raised, what it raised."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    with tempfile.TemporaryDirectory(dir=os.environ.get("HOME")) as folder:
+        rebuilt, executed = Path(folder) / "rebuilt.ipynb", Path(folder) / "executed.ipynb"
+        rebuilt.write_text(text, encoding="utf-8")
+        with contextlib.suppress(PapermillExecutionError):  # keep_going: the error stands in what was executed too
+            papermill.execute_notebook(
+                str(rebuilt),
+                str(executed),
+                parameters={"QUICK": True},
+                engine_name="labkit",
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                request_save_on_cell_execute=False,  # once, at the end
+                keep_going=True,
+                execution_timeout=cell_limit_s,
+                user_namespace=namespace,
+            )
+        return _failures(nbformat.read(executed, as_version=4))
+
+
+def _failures(executed: nbformat.NotebookNode) -> dict[str, str]:
+    failures = {}
+    for cell in executed.cells:
+        grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+        for output in cell.get("outputs", ()):
+            if output.output_type == "error":
+                failures[str(grade_id).removeprefix("answer-")] = f"{output.ename}: {output.evalue}"
+    return failures
+
+
+def _answers(
+    exercise: Exercise, cases: list[Case], namespace: dict[str, Any], failure: str, limits: Limits
+) -> list[Answer]:
+    if exercise.name not in namespace:
+        return [_no_candidate(exercise.name, failure) for _ in cases]
+    limit_s = min(exercise.limit_s, limits.exercise_s)
+    return ask(namespace[exercise.name], _repeatable(exercise.probe), cases, limit_s)
+
+
+def _no_candidate(name: str, failure: str) -> Answer:
+    if not failure:
+        return Answer("not-written", error=f"no cell defines {name}")
+    outcome = "timeout" if failure.startswith("CellTimeout") else "raised"
+    return Answer(outcome, error=f"its cell raised {failure}")
