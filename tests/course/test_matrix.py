@@ -23,6 +23,7 @@ def test_there_are_exercises() -> None:
     assert len(EXERCISES) >= len(all_labs())
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda each: f"{each.lab}-{each.name}")
 def test_kill_matrix(exercise: Exercise, record_property: Callable[[str, object], None]) -> None:
     tried = try_exercise(exercise)
