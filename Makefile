@@ -1,14 +1,14 @@
 # Two commands are all that a newcomer needs: make lab, make test.
 PY := .venv/bin/python
-READY := .venv/.ready
-READY_DEV := .venv/.ready-dev
+READY := .venv/.ready$(if $(GPU),-gpu)
+READY_DEV := .venv/.ready-dev$(if $(GPU),-gpu)
 INPUTS := pyproject.toml constraints.txt setup_environment.sh
 
 .PHONY: help lab test build verify bench lint clean
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
-lab: $(READY)   ## set everything up and open JupyterLab on the start page (make lab PORT=8888)
+lab: $(READY)   ## set everything up and open JupyterLab on the start page (make lab PORT=8888 GPU=1)
 	@$(PY) -m labkit lab $(if $(PORT),--port $(PORT))
 
 test: $(READY_DEV)   ## set up, then lint, types, tests, labs; the last lines say what was tried
@@ -36,8 +36,8 @@ clean:          ## remove the environment and caches; labs/ stays
 
 $(READY): $(INPUTS)
 	@./setup_environment.sh
-	@touch $@
+	@touch .venv/.ready $@
 
 $(READY_DEV): $(INPUTS)
-	@./setup_environment.sh '[dev]'
-	@touch $(READY) $@
+	@./setup_environment.sh dev,hub
+	@touch .venv/.ready .venv/.ready-dev $(READY) $@

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes .venv from pyproject.toml and constraints.txt. Called by the Makefile: setup_environment.sh [EXTRAS]
+# Makes .venv from pyproject.toml and constraints.txt. Called by the Makefile: setup_environment.sh [EXTRAS], like dev,hub
+# GPU=1 takes the extra `gpu` in place of `cpu`, now and from then on.
 # Each failure that a newcomer can meet ends in one sentence that says what to do.
 set -u
 cd "$(dirname "$0")" || exit 1
-extras=${1:-}
 log=.venv/install.log
 
 find_python() {
@@ -30,8 +30,18 @@ if ! .venv/bin/python -c '' 2>/dev/null; then
     }
 fi
 
+# onnxruntime and onnxruntime-gpu install one module: never both. Who goes over from one to the other loses both first,
+# because taking one away takes files of the other with it.
+has() { .venv/bin/python -c "from importlib.metadata import version; version('$1')" 2>/dev/null; }
+if [ -n "${GPU:-}" ] || has onnxruntime-gpu; then runtime=gpu other=onnxruntime; else runtime=cpu other=onnxruntime-gpu; fi
+if has "$other"; then
+    echo "Taking ONNX Runtime away, to install its $runtime build …"
+    .venv/bin/python -m pip uninstall -y onnxruntime onnxruntime-gpu >/dev/null 2>&1
+fi
+extras="$runtime${1:+,$1}"
+
 echo "Installing labkit and what it needs into .venv (minutes the first time; log: $log) …"
-if ! .venv/bin/python -m pip install -c constraints.txt -e ".${extras}" >"$log" 2>&1; then
+if ! .venv/bin/python -m pip install -c constraints.txt -e ".[${extras}]" >"$log" 2>&1; then
     tail -n 5 "$log" >&2
     if grep -qiE 'connection|resolve|network|timed out|proxy|retries' "$log"; then
         echo "The packages could not be downloaded: check the network (or pip's proxy settings) and run make again; what arrived is kept." >&2

@@ -7,6 +7,7 @@ import click
 # name -> (module and function, one line of help). The help stands here so that `labkit --help` imports nothing.
 COMMANDS: dict[str, tuple[str, str]] = {
     "lab": ("labkit.commands.lab:lab", "Open JupyterLab on the start page."),
+    "doctor": ("labkit.commands.doctor:doctor", "Is this installation as it should be, and what mends it?"),
     "check": ("labkit.commands.check:check", "Check one answer in a file."),
     "matrix": ("labkit.commands.matrix:matrix", "Try every wrong and right answer against every check."),
     "build": ("labkit.commands.build:build", "Source -> executed solution -> starter."),

@@ -162,6 +162,18 @@ def _nvidia_driver_installed() -> bool:
     return True
 
 
+def driver_cuda_version() -> tuple[int, int] | None:
+    """The newest CUDA that the installed NVIDIA driver supports, like (13, 0); None without a driver."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None
+    number = ctypes.c_int()
+    if driver.cuDriverGetVersion(ctypes.byref(number)) != 0:  # needs no cuInit, so it answers without a GPU too
+        return None
+    return number.value // 1000, number.value % 1000 // 10
+
+
 def _cpu_name() -> str:
     if sys.platform == "darwin":
         answer = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
