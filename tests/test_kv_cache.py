@@ -467,6 +467,8 @@ def test_bad_rows_are_refused(rows: object) -> None:
     table.start(2)
     with pytest.raises(RowError):
         table.append(rows)
+    with pytest.raises(RowError):
+        table.batch(rows)
     assert table.num_tokens == 2
 
 

@@ -112,6 +112,31 @@ def test_a_learners_file_is_a_policy(tmp_path):
     assert "defines no can_admit" in run(*SMALL, "--policy", answer).output
 
 
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            "def can_admit(running, candidate, capacity):\n    return 1 / len(running) > 0\n",
+            "line 2: ZeroDivisionError",
+        ),
+        ("def can_admit(running,\n", "line 1: SyntaxError"),
+        ("import labkitt\n", "line 1: ModuleNotFoundError: No module named 'labkitt'"),
+        (
+            "def can_admit(running, candidate, capacity):\n    return 1\n",
+            "can_admit answered 1 (int); expected True or",
+        ),
+    ],
+)
+def test_a_mistake_in_a_learners_file_is_a_sentence_with_its_line(tmp_path, source, said):
+    answer = tmp_path / "answer.py"
+    answer.write_text(source)
+    result = run(*SMALL, "--policy", answer)
+    assert result.exit_code == 1
+    assert said in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+    assert isinstance(result.exception, SystemExit)
+
+
 def test_a_file_out_of_order(file):
     lines = file.read_text().split("\n")
     file.write_text("\n".join([lines[0], *reversed(lines[1:])]))
@@ -136,6 +161,12 @@ def test_a_file_out_of_order(file):
         ([*SMALL, "--plot", "hour.pdf"], 2, "--plot writes a PNG; call the file hour.png"),
         (["--synthetic", "conv", "--capacity", "0"], 1, "capacity is 0; it must be 1 or more"),
         (["--synthetic", "conv", "--capacity", "-5"], 1, "capacity is -5"),
+        (["--synthetic", "conv", "--capacity", "1.5"], 2, "'1.5' is not a valid integer"),
+        (["--synthetic", "conv", "--capacity", "nan"], 2, "'nan' is not a valid integer"),
+        (["--synthetic", "conv", "--capacity", str(10**20)], 1, "the most that is handled here is"),
+        ([*SMALL, "--rate", "nan"], 1, "rate_per_s is nan"),
+        ([*SMALL, "--requests", str(10**12)], 1, "the most that is handled here is 10,000,000"),
+        ([*SMALL, "--seed", "-1"], 1, "seed is -1; it must be 0 or more"),
         (["--trace", "nothing.csv", "--capacity", "5"], 2, "nothing.csv"),
     ],
 )
@@ -144,6 +175,16 @@ def test_what_cannot_be_done_is_a_sentence(arguments, code, said):
     assert result.exit_code == code
     assert said in " ".join(result.output.split())
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("length", ["-5", "0", "3.5", "nan", "1e3", "9" * 20, ""])
+@pytest.mark.parametrize("column", ["ContextTokens", "GeneratedTokens"])
+def test_a_bad_length_names_file_line_and_column(file, column, length):
+    prompt, output = (length, 7) if column == "ContextTokens" else (7, length)
+    file.write_text(f"{file.read_text()}\n2023-11-16 18:16:00.5,{prompt},{output}")
+    result = run("--trace", file, "--capacity", 1000)
+    assert result.exit_code == 1
+    assert f"{file}, line 12: expected {column} to be a whole number from 1" in " ".join(result.output.split())
 
 
 def test_rate_belongs_to_synthetic(file):

@@ -549,5 +549,5 @@ def test_bad_policies_are_refused_in_a_sentence(make, said):
 def test_an_answer_that_is_no_bool_is_refused():
     policy = FunctionPolicy(lambda running, candidate, capacity: None)
     policy.begin(10)
-    with pytest.raises(RequestError, match="answered None, a NoneType; expected True or False"):
+    with pytest.raises(RequestError, match=r"answered None \(NoneType\); expected True or False"):
         policy.try_admit(0, 0, 0, 1, 1)

@@ -40,6 +40,7 @@ from labkit.serving import (
     BatchLimits,
     LinearCost,
     Slo,
+    TraceError,
     goodput_per_s,
     latency_s,
     make_trace,
@@ -351,6 +352,11 @@ def test_at_most_so_many_run():
     assert result.timeline.num_running.max() == 2
 
 
+def test_what_takes_no_time_has_no_use():
+    result = simulate(make_trace([(0, 5, 1)]), 10, cost=LinearCost(1, 0, 0, 0, 0))
+    assert (result.makespan_ns, mean_use(result), result.served.all()) == (0, 0.0, True)
+
+
 def test_no_requests():
     result = simulate(make_trace([]), 10)
     assert (result.num_requests, result.makespan_ns, result.max_tokens_used, mean_use(result)) == (0, 0, 0, 0.0)
@@ -491,6 +497,9 @@ def test_percentiles_are_values_that_occur():
     assert [percentile(values, p) for p in (0, 50, 90, 99, 100)] == [1, 50, 90, 99, 100]
     assert percentile([], 50) is None
     assert summary([2.0]) == {"mean": 2.0, "p50": 2.0, "p90": 2.0, "p99": 2.0, "max": 2.0}
+    for bad in (-1, 101, float("nan"), None, "50", True):
+        with pytest.raises(RequestError, match="expected a number from 0 to 100"):
+            percentile(values, bad)
 
 
 @pytest.mark.parametrize("bad", [0, -1, float("nan"), "1"])
@@ -528,9 +537,12 @@ def test_a_sweep_is_single_simulations_on_any_number_of_processes():
 
 
 def test_a_sweep_says_what_is_wrong_before_it_starts():
-    for wrong in ({"policy": "peek"}, {"capacities": [0]}, {"seeds": [-1]}, {"num_processes": -1}):
+    wrong = ({"policy": "peek"}, {"capacities": [0]}, {"seeds": [-1]}, {"num_processes": -1}, {"num_requests": [3]})
+    for arguments in (*wrong, {"capacities": [float("nan")]}, {"num_requests": 1.5}):
         with pytest.raises(RequestError):
-            sweep(**({"capacities": [1000], "seeds": [0]} | wrong))
+            sweep(**({"capacities": [1000], "seeds": [0]} | arguments))
+    with pytest.raises(TraceError, match="expected a Trace"):
+        sweep([1000], [0], trace="conv.csv")
 
 
 def best_s(call, repeats):
@@ -572,6 +584,14 @@ def test_the_benchmark_compares_right_answers():
 def test_bad_capacities_are_refused_in_a_sentence(bad):
     with pytest.raises(RequestError, match="capacity is"):
         simulate(make_trace([(0, 1, 1)]), bad)
+
+
+@pytest.mark.parametrize("bad", ["conv.csv", [(0, 1, 1)], None])
+def test_what_is_no_trace_is_refused_with_how_to_make_one(bad):
+    with pytest.raises(
+        TraceError, match=r"expected a Trace, got a .*; read_trace, make_trace and synthetic_trace make"
+    ):
+        simulate(bad, 10)
 
 
 @pytest.mark.parametrize("bad", [0, -1, 2.5, True])

@@ -191,8 +191,18 @@ def test_make_first_and_all_at_once():
     assert trace.all_at_once().arrival_ns.tolist() == [0, 0, 0]
     assert trace.arrival_ns.tolist() == [0, 10, 10]
     assert make_trace([]).num_requests == 0
-    with pytest.raises(TraceError, match="each request of a trace is"):
-        make_trace([(1, 2)])
+
+
+@pytest.mark.parametrize("bad", [[(1, 2)], [5], None, 7, [(0, 1, 1), None]])
+def test_what_is_no_list_of_requests_is_refused(bad):
+    with pytest.raises(TraceError, match=r"a trace is a list of requests \(arrival_ns, prompt_tokens, output_tokens\)"):
+        make_trace(bad)
+
+
+@pytest.mark.parametrize("bad", [-1, 1.5, float("nan"), True, None, "3"])
+def test_a_bad_number_of_first_requests_is_refused(bad):
+    with pytest.raises(ValueError, match="num_requests is"):
+        make_trace([(0, 1, 2)]).first(bad)
 
 
 # --- synthetic ----------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from labkit.serving import simulate, sweep, synthetic_trace
 
 REPEATS = 5
 QUEUE_LEN = 64
+AN_HOUR = 19_366  # requests: as many as the Azure conversation trace of 2023 has
 STEP_REFERENCE = Path(labkit.__file__).parent.parent / "tests" / "step_reference.py"
 
 
@@ -97,7 +98,7 @@ def simulator_table(num_requests: int) -> Table:
 
 def sweep_table(quick: bool) -> Table:
     """Capacities times seeds, on every core this process may use."""
-    num_capacities, num_seeds, num_requests = (8, 2, 300) if quick else (64, 8, 5000)
+    num_capacities, num_seeds, num_requests = (8, 2, 300) if quick else (64, 8, AN_HOUR)
     capacities = [20_000 + 2_000 * i for i in range(num_capacities)]
     start = time.perf_counter()
     rows = sweep(capacities, range(num_seeds), num_requests=num_requests)

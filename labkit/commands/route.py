@@ -6,15 +6,17 @@ import json
 import runpy
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from labkit.router import POLICIES, AdmissionPolicy, RequestError, make_policy
+from labkit.router import POLICIES, AdmissionPolicy, Request, RequestError, make_policy
 from labkit.serving import (
     WORKLOADS,
     SimulationResult,
@@ -132,10 +134,30 @@ def _policy(policy: str, declared: int | None, seed: int) -> AdmissionPolicy:
         return make_policy(policy, declared=declared, seed=seed)
     if not Path(policy).is_file():
         raise click.ClickException(f"--policy {policy}: there is no such file.")
-    can_admit = runpy.run_path(policy).get("can_admit")
+    with _blamed_on(policy):
+        can_admit = runpy.run_path(policy).get("can_admit")
     if not callable(can_admit):
         raise click.ClickException(f"{policy} defines no can_admit(running, candidate, capacity).")
-    return make_policy(can_admit, declared=declared)
+
+    @wraps(can_admit)
+    def blamed(running: list[Request], candidate: Request, capacity: int) -> bool:
+        with _blamed_on(policy):
+            answer: bool = can_admit(running, candidate, capacity)
+        return answer
+
+    return make_policy(blamed, declared=declared)
+
+
+@contextmanager
+def _blamed_on(file: str) -> Iterator[None]:
+    """An exception of a learner's file becomes one sentence with its line; the traceback is mostly ours."""
+    try:
+        yield
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        place = f"{file}, line {line}" if line else file
+        raise click.ClickException(f"{place}: {type(error).__name__}: {error}") from error
 
 
 def _timed_run(trace: Trace, capacity: int, policy: AdmissionPolicy) -> _Run:

@@ -8,7 +8,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from labkit.kv_cache._arguments import count_argument, live_row, prompt_argument, rows_argument
+from labkit.kv_cache._arguments import (
+    RowError,
+    count_argument,
+    integers_argument,
+    live_row,
+    prompt_argument,
+    rows_argument,
+)
 from labkit.kv_cache.allocator import SlotAllocator, Slots, alloc_contiguous_first
 
 # In _lengths: this row holds no request. (A request of length 0 is a request.)
@@ -122,7 +129,7 @@ class TokenTable:
 
     def batch(self, rows: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """What a batched attention kernel reads: slots (num_rows, longest), -1 past an end, and lengths (num_rows,)."""
-        numbers = [live_row(row, self._lengths) for row in np.asarray(rows).tolist()]
+        numbers = [live_row(row, self._lengths) for row in integers_argument(rows, "rows", RowError).tolist()]
         lengths = self._lengths[numbers].astype(np.int32)
         return self._slots[numbers, : lengths.max(initial=0)], lengths
 

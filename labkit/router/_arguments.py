@@ -23,9 +23,7 @@ def whole(value: Any, name: str, at_least: int = 0, at_most: int | None = None) 
     3
     """
     if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
-        raise RequestError(
-            f"{name} is {value!r}, a {type(value).__name__}; expected a whole number of tokens or steps."
-        )
+        raise RequestError(f"{name} is {value!r}, a {type(value).__name__}; expected a whole number.")
     try:
         number = index(value)
     except TypeError as error:  # an array of several numbers has __index__ too

@@ -170,7 +170,7 @@ class FunctionPolicy(AdmissionPolicy):
         running = [(base + step, end - step) for base, end in self._running.values()]
         answer = self._can_admit(running, (tokens, left), self.limit)
         if not isinstance(answer, bool | np.bool_):
-            raise RequestError(f"{self.name} answered {answer!r}, a {type(answer).__name__}; expected True or False.")
+            raise RequestError(f"{self.name} answered {answer!r} ({type(answer).__name__}); expected True or False.")
         if not answer:
             return self._refusal
         self._running[request] = (tokens - step, step + left)

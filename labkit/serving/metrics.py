@@ -64,6 +64,8 @@ def percentile(values: ArrayLike, percent: float) -> float | None:
     >>> percentile([3.0, 1.0, 2.0], 50)
     2.0
     """
+    if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= 100:
+        raise RequestError(f"percent is {percent!r}; expected a number from 0 to 100.")
     values = np.asarray(values, np.float64)
     return float(np.percentile(values, percent, method="inverted_cdf")) if values.size else None
 
@@ -107,7 +109,7 @@ def mean_use(result: SimulationResult) -> float:
     During a decode step the slots of the tokens that it appends count as held, during a prefill those of its prompts.
     """
     line, cost = result.timeline, result.cost
-    if not len(line.start_ns):
+    if not result.makespan_ns:
         return 0.0
     steps, running = line.num_steps.astype(np.float64), line.num_running.astype(np.float64)
     growth_ns = cost.decode_per_token_ns * running

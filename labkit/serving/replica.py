@@ -28,7 +28,7 @@ from labkit.router._arguments import whole
 from labkit.router.policies import CanAdmit
 from labkit.serving.cost import LinearCost
 from labkit.serving.result import NEVER, SimulationResult, Timeline, Times
-from labkit.serving.traces import Trace
+from labkit.serving.traces import Trace, checked_trace
 from labkit.serving.waiting import NEVER_COMES, WaitingQueue
 
 # A heap entry is step << 32 | request: one integer compares faster than a tuple.
@@ -76,7 +76,7 @@ def simulate(
     119
     """
     replica = _Replica(
-        trace,
+        checked_trace(trace),
         whole(capacity, "capacity", at_least=1, at_most=_MAX_CAPACITY),
         make_policy(policy),
         cost or LinearCost(),

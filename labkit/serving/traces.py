@@ -15,11 +15,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
-from operator import index
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from labkit.router._arguments import whole
 
 # A length is one or two cells of a calendar, a table or a plot somewhere: what says more is a mistake.
 MAX_TOKENS = 10_000_000
@@ -40,6 +41,15 @@ _EXAMPLE = "2023-11-16 18:15:46.6805900"
 
 class TraceError(ValueError):
     """A trace that cannot be played; for a file, the message starts with its name and the line."""
+
+
+def checked_trace(trace: object) -> Trace:
+    """`trace` if it is one; TraceError for a path, a list of requests, or anything else."""
+    if not isinstance(trace, Trace):
+        raise TraceError(
+            f"expected a Trace, got a {type(trace).__name__}; read_trace, make_trace and synthetic_trace make one."
+        )
+    return trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +94,7 @@ class Trace:
 
     def first(self, num_requests: int) -> Trace:
         """The first `num_requests` requests, or all if there are fewer."""
-        n = max(0, index(num_requests))
+        n = whole(num_requests, "num_requests")
         return replace(
             self,
             arrival_ns=self.arrival_ns[:n],
@@ -103,9 +113,10 @@ def make_trace(requests: Iterable[tuple[int, int, int]], name: str = "trace") ->
     >>> make_trace([(0, 100, 20), (1_000_000, 50, 1)]).num_requests
     2
     """
-    rows = list(requests)
-    if any(len(row) != 3 for row in rows):
-        raise TraceError("each request of a trace is (arrival_ns, prompt_tokens, output_tokens).")
+    try:
+        rows = [(arrival, prompt, output) for arrival, prompt, output in requests]
+    except (TypeError, ValueError):
+        raise TraceError("a trace is a list of requests (arrival_ns, prompt_tokens, output_tokens).") from None
     arrival, prompt, output = zip(*rows, strict=True) if rows else ((), (), ())
     return Trace(list(arrival), list(prompt), list(output), name)  # type: ignore[arg-type]  # made arrays there
 
