@@ -354,8 +354,9 @@ lab.reconcile("generation 1 on a pool 100 times as large", growth)
 # %% [markdown]
 # **Where it comes from.** O(pool) against O(n): the stack does not notice the pool. The running sum was made for a GPU,
 # where a pass over the pool is one launch; the authors moved the state to CPU memory themselves. A factor below 100
-# means that on the small pool the fixed price of each NumPy call still counts. labkit's allocator keeps the stack, and
-# a flag per slot to refuse a bad free.
+# means that on the small pool the fixed price of each NumPy call still counts; one above it, that the large pool no
+# longer fits the processor's caches. With a large spread, somebody else was using the machine: run the cell again.
+# labkit's allocator keeps the stack, and a flag per slot to refuse a bad free.
 #
 # ## Runs and holes
 #

@@ -69,6 +69,7 @@ class TokenTable:
         self._slots = np.full((self.max_requests, self.max_len), NO_SLOT, np.int32)
         self._lengths = np.full(self.max_requests, NO_REQUEST, np.int64)
         self._free_rows = list(range(self.max_requests))[::-1]  # the lowest is given out first
+        self._num_tokens = 0
 
     @property
     def rows(self) -> list[int]:
@@ -78,7 +79,7 @@ class TokenTable:
     @property
     def num_tokens(self) -> int:
         """Tokens cached over all requests."""
-        return int(self._lengths[self._lengths != NO_REQUEST].sum())
+        return self._num_tokens
 
     @property
     def num_reserved(self) -> int:
@@ -99,6 +100,7 @@ class TokenTable:
         row = self._free_rows.pop()
         self._slots[row, :prompt_len] = slots
         self._lengths[row] = prompt_len
+        self._num_tokens += prompt_len
         return row
 
     def append(self, rows: ArrayLike) -> bool:
@@ -112,6 +114,7 @@ class TokenTable:
             return False
         self._slots[numbers, self._lengths[numbers]] = slots
         self._lengths[numbers] += 1
+        self._num_tokens += len(numbers)
         return True
 
     def finish(self, row: int) -> None:
@@ -119,6 +122,7 @@ class TokenTable:
         row = live_row(row, self._lengths)
         self.allocator.free(self.slots(row))
         self._slots[row, : self._lengths[row]] = NO_SLOT
+        self._num_tokens -= int(self._lengths[row])
         self._lengths[row] = NO_REQUEST
         self._free_rows.append(row)
 

@@ -6,7 +6,7 @@
 
 What happens in which file: `traces` and `synthetic` say who arrives when, `waiting` who is next, `labkit.router` who
 may start, `cost` how long it takes; `replica` puts them together, `metrics` says what it was worth, and `sweep` does
-it many times.
+it many times, with `lockstep` for hundreds side by side.
 """
 
 from labkit.serving.cost import LinearCost

@@ -10,7 +10,7 @@ same numbers, about three times as fast.
 from __future__ import annotations
 
 import multiprocessing
-import os
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +23,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from labkit.hardware import usable_cores
 from labkit.router import make_policy
 from labkit.router._arguments import whole
 from labkit.serving.lockstep import Outcome, fits_in_tables, simulate_side_by_side
@@ -94,7 +95,7 @@ def sweep(
     make_policy(policy, declared=declared)  # a wrong name is said here, not by a worker
     whole(num_requests, "num_requests")
     source = _Source(workload, num_requests, rate_per_s, None if trace is None else checked_trace(trace))
-    processes = min(whole(num_processes or len(os.sched_getaffinity(0)), "num_processes", 1), max(1, len(cases)))
+    processes = min(whole(num_processes or usable_cores(), "num_processes", 1), max(1, len(cases)))
     if policy == "peak" and declared is None and len(cases) >= _FEWEST_LANES:
         return _side_by_side(source, cases, processes)
     run = partial(_run, source, policy, declared)
@@ -176,5 +177,5 @@ def _shuffled(trace: Trace, seed: int) -> Trace:
 
 def _context() -> BaseContext:
     """Forking starts at once but may copy a lock that another thread (a kernel has some) holds; spawning may not."""
-    forks = "fork" in multiprocessing.get_all_start_methods() and threading.active_count() == 1
+    forks = sys.platform == "linux" and threading.active_count() == 1  # elsewhere forking is not safe, or is not there
     return multiprocessing.get_context("fork" if forks else "spawn")

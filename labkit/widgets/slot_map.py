@@ -180,7 +180,7 @@ class _Page:
         for slot in np.flatnonzero((before != FREE) & (state == FREE)).tolist():
             lit.setdefault(slot, Lit("free", text=f"−{self.owners[int(before[slot])]}"))
         if event is not None:
-            lit[self.log["size"] + event["step"]] = Lit("capacity")
+            lit[self.log["size"] + event["step"]] = Lit("capacity", text="✗" if _refused(event) else None)
         return lit
 
     def _reserved(self, state: NDArray[np.int64]) -> dict[int, int]:
@@ -207,7 +207,9 @@ class _Page:
         free = state.copy()
         free[list(self._reserved(state))] = 0
         num_free, run = int(np.count_nonzero(free == FREE)), longest_free_run(free)
-        counters = f"{num_free} of {len(state)} slots are free, the longest free run is {run}"
+        counters = (
+            f"{num_free} of {len(state)} slots {'is' if num_free == 1 else 'are'} free, the longest free run is {run}"
+        )
         if num_free > run:
             counters += f" (fragmentation {fragmentation(free):.0%})"
         if self.unit > 1:

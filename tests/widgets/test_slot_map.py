@@ -81,7 +81,10 @@ def test_map_and_counters_agree_with_the_log_whatever_is_played(size: int, calls
         held = {slot for slot in range(size) if slot in frame.lit and frame.lit[slot].quantity != "free"}
         assert held == {slot for slot in range(size) if states[number][slot] >= 0}
         free, run = counters["num_free"][number], counters["longest_free_run"][number]
-        assert f"{free} of {size} slots are free, the longest free run is {run}" in frame.sentence
+        assert (
+            f"{free} of {size} slots {'is' if free == 1 else 'are'} free, the longest free run is {run}"
+            in frame.sentence
+        )
 
 
 def test_a_broken_rule_is_told_from_its_call_on() -> None:

@@ -20,7 +20,7 @@ token_allocator = PlayedExercise(
         " the entry n - 1 further on in that list is larger by exactly n - 1. In `free`, look at everything that may be"
         " wrong before you change anything.",
         "alloc: `free = flatnonzero(self.is_free)`; None if n > len(free); take `free[:n]`."
-        " alloc_contiguous: for each start i in free: if i + n - 1 is `free[at + n - 1]`, take `arange(i, i + n)`; if"
+        " alloc_contiguous: for each place `at` in free: if `free[at + n - 1]` is `free[at] + n - 1`, take these n; if"
         " there is none, None. free: ValueError if a slot is < 0 or >= size, if it is free, or if it stands there"
         " twice; then mark all of them free.",
     ),
