@@ -2,11 +2,14 @@
 
 import math
 import operator
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import SupportsFloat, SupportsIndex, cast
 
 GB = 10**9  # what memory is sold in
 GIB = 2**30  # what nvidia-smi's "MiB" and most allocators count in; 7.4 % more
+
+LARGEST_EXPONENT = 30  # of a number on a command line
 
 Exact = int | Fraction
 Number = SupportsIndex | SupportsFloat | Fraction
@@ -51,12 +54,14 @@ def parse_whole_number(text: str, name: str, at_least: int = 1) -> int:
     7500000000
     """
     try:
-        value = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise QuantityError(
-            f"{name} must be a whole number of at least {at_least}, like 64 or 7.5e9, got {text!r}."
-        ) from None
-    if value.denominator != 1 or value < at_least:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("nan")
+    if not value.is_finite():
+        raise QuantityError(f"{name} must be a whole number of at least {at_least}, like 64 or 7.5e9, got {text!r}.")
+    if value.adjusted() > LARGEST_EXPONENT:  # before anything is computed with it: 1e999999999 would take for ever
+        raise QuantityError(f"{name} must be at most 1e{LARGEST_EXPONENT}, got {text}.")
+    if value != value.to_integral_value() or value < at_least:
         raise QuantityError(f"{name} must be a whole number of at least {at_least}, got {text}.")
     return int(value)
 

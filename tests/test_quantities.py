@@ -36,6 +36,15 @@ def test_text_is_read_exactly():
             parse_whole_number(text, "--n")
 
 
+def test_a_number_that_would_take_for_ever_is_refused_at_once():
+    """`labkit zero --params 1e999999999` once computed the power of ten, for ever."""
+    for text in ("1e999999999", "-1e999999999", "1e31"):
+        with pytest.raises(QuantityError, match=f"^--n must be at most 1e30, got {text}\\.$"):
+            parse_whole_number(text, "--n")
+    with pytest.raises(QuantityError, match=r"^--n must be a whole number of at least 1, got 1e-999999999\.$"):
+        parse_whole_number("1e-999999999", "--n")
+
+
 def test_numbers_of_at_least_zero():
     assert exact(0.5) == Fraction(1, 2)
     for value in (-1, math.nan, math.inf, "many", None):

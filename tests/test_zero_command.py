@@ -49,6 +49,24 @@ def test_json_of_other_assumptions_and_micro_batches():
     assert list(as_json("zero", "--params", 1000, "--world", 4, "--stage", 2)) == ["stage2"]
 
 
+def test_the_planner_counts_as_the_source_does_and_micro_batches_too():
+    data = as_json("zero", "--params", "7.5e9", "--world", 64, "--gpu-bytes", "32e9", "--micro-batches", 4)
+    assert data["stage0"]["fewest_gpus"] is None
+    assert data["stage1"]["fewest_gpus"]["world_size"] == 45
+    plan = data["stage3"]["fewest_gpus"]
+    assert plan == {
+        "world_size": 4,
+        "state_bytes": state_bytes(7.5e9, 4, 3),
+        "comm_elements": comm_elements(7.5e9, 4, 3, micro_batches=4),
+    }
+    deepspeed = as_json("zero", "--params", "7.5e9", "--world", 64, "--gpu-bytes", "32e9", "--assume", "deepspeed")
+    assert deepspeed["stage3"]["fewest_gpus"]["state_bytes"] == ask("deepspeed", 7.5e9, 5, 3).state_bytes
+    every = run("zero", "--params", "7.5e9", "--world", 64, "--gpu-bytes", "32e9", "--assume", "all").stdout
+    assert "1 on 45" in every
+    assert "2 on 8" in every  # DeepSpeed's estimator knows no stage 1
+    assert "none" in every
+
+
 def test_the_table_names_its_units_and_what_is_counted():
     result = run("zero", "--params", "7.5e9", "--world", 64, "--gpu-bytes", "32e9", "--stage-detail")
     assert result.exit_code == 0
@@ -67,6 +85,7 @@ def test_the_table_names_its_units_and_what_is_counted():
     ("arguments", "sentence"),
     [
         (("--params", "7.5", "--world", 2), "--params must be a whole number of at least 1, got 7.5."),
+        (("--params", "1e999999999", "--world", 2), "--params must be at most 1e30, got 1e999999999."),
         (("--params", "-7", "--world", 2), "--params must be a whole number of at least 1, got -7."),
         (("--params", "many", "--world", 2), "--params must be a whole number of at least 1, like 64 or 7.5e9"),
         (("--params", "7e9", "--world", 0), "--world must be a whole number of at least 1, got 0."),

@@ -12,8 +12,10 @@ from labkit.commands.whole_number import WholeNumber, one_sentence
 from labkit.quantities import gb, gib, json_number
 from labkit.zero.assumptions import ASSUMPTIONS, Answer, ask, find_assumption
 from labkit.zero.communication import comm_elements, step_collectives
-from labkit.zero.planner import plans_by_stage
+from labkit.zero.planner import Plan, plans_by_stage
 from labkit.zero.states import SPLIT, STAGES, StateBytes, check_stage
+
+Plans = dict[int, Plan | None]  # by stage; None: does not fit
 
 _CONVENTIONS = (
     "One rank, at rest after an optimizer step; GB = 1e9 bytes, GiB = 2^30. Activations, buffers and the layer "
@@ -54,9 +56,13 @@ def zero(
         for name in names
     }
     sent = {s: comm_elements(num_params, world_size, s, micro_batches) for s in stages}
+    plans = {name: _plans(name, stages, num_params, world_size, gpu_bytes, micro_batches) for name in names}
     if as_json:
         as_data = {
-            name: {f"stage{s}": _as_data(name, s, answer, sent[s], stage_detail) for s, answer in by_stage.items()}
+            name: {
+                f"stage{s}": _as_data(name, s, answer, sent[s], stage_detail) | _plan_as_data(plans[name], s)
+                for s, answer in by_stage.items()
+            }
             for name, by_stage in answers.items()
         }
         print(json.dumps(as_data if assume == "all" else as_data[names[0]], indent=2))
@@ -64,7 +70,7 @@ def zero(
     console = Console()
     title = f"{num_params:,} parameters, {world_size:,} ranks"
     if assume == "all":
-        console.print(_sources_table(title, answers, stages))
+        console.print(_sources_table(title, answers, stages, plans))
         for name in names:
             console.print(f"[bold]{name}[/bold]: {ASSUMPTIONS[name].why}")
     else:
@@ -72,7 +78,7 @@ def zero(
         if stage_detail:
             console.print(_detail_table(answers[assume]))
         if gpu_bytes is not None:
-            console.print(_plans_table(num_params, world_size, gpu_bytes, assume))
+            console.print(_plans_table(plans[assume], world_size, gpu_bytes))
     console.print(_CONVENTIONS, style="dim")
 
 
@@ -130,23 +136,59 @@ def _collectives(stage: int, micro_batches: int) -> str:
     return "\n".join(f"{count} {operation}" for operation, count in times.items())
 
 
-def _sources_table(title: str, answers: dict[str, dict[int, Answer]], stages: tuple[int, ...]) -> Table:
+def _sources_table(
+    title: str, answers: dict[str, dict[int, Answer]], stages: tuple[int, ...], plans: dict[str, Plans]
+) -> Table:
     table = Table(title=f"Model states per rank in GB, by source: {title}")
-    table.add_column("source")
+    table.add_column("source", overflow="fold")
     table.add_column("bytes")
     for stage in stages:
         table.add_column(f"stage {stage}", justify="right")
+    if any(plans.values()):
+        table.add_column("fits: stage\non GPUs")
     for name, by_stage in answers.items():
-        cells = (gb(answer.state_bytes) if answer.offered else "-" for answer in by_stage.values())
+        cells = [gb(answer.state_bytes) if answer.offered else "-" for answer in by_stage.values()]
+        if plans[name]:
+            fits = (plan for stage, plan in plans[name].items() if plan and by_stage[stage].offered)
+            cells.append(next((f"{plan.stage} on {plan.world_size:,}" for plan in fits), "none"))
         table.add_row(name, "+".join(map(str, ASSUMPTIONS[name].bytes_per_param)), *cells)
     return table
 
 
-def _plans_table(num_params: int, world_size: int, gpu_bytes: int, name: str) -> Table:
+def _plans(
+    name: str,
+    stages: tuple[int, ...],
+    num_params: int,
+    world_size: int,
+    gpu_bytes: int | None,
+    micro_batches: int,
+) -> Plans:
+    """The fewest GPUs for each stage, as the source counts; nothing where no GPU was named."""
+    if gpu_bytes is None:
+        return {}
+    plans = {s: plans_by_stage(num_params, gpu_bytes, world_size, ASSUMPTIONS[name].triple(s))[s] for s in stages}
+    return {
+        s: plan and plan._replace(comm_elements=comm_elements(num_params, plan.world_size, s, micro_batches))
+        for s, plan in plans.items()
+    }
+
+
+def _plan_as_data(plans: Plans, stage: int) -> dict[str, Any]:
+    if stage not in plans:
+        return {}
+    plan = plans[stage]
+    fewest = plan and {
+        "world_size": plan.world_size,
+        "state_bytes": json_number(plan.state_bytes),
+        "comm_elements": json_number(plan.comm_elements),
+    }
+    return {"fewest_gpus": fewest}
+
+
+def _plans_table(plans: Plans, world_size: int, gpu_bytes: int) -> Table:
     table = Table(title=f"The fewest GPUs of {gb(gpu_bytes)} GB, at most {world_size:,}")
     for heading in ("stage", "GPUs", "GB", "elements sent"):
         table.add_column(heading, justify="right")
-    plans = plans_by_stage(num_params, gpu_bytes, world_size, ASSUMPTIONS[name].bytes_per_param)
     for stage, plan in plans.items():
         if plan is None:
             table.add_row(str(stage), "does not fit", "", "")

@@ -12,6 +12,7 @@ PACKAGES: dict[str, str] = {
     "01_gemm_im2col": "gemm_im2col",
     "05_token_attention": "token_attention",
     "06_efficient_router": "efficient_router",
+    "07_zero_memory": "zero_memory",
 }
 
 

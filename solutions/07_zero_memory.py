@@ -17,7 +17,7 @@
 # the real ones.
 #
 # **Needed.** NumPy; what parameters, gradients and an optimizer's state are. Any laptop: the ranks are virtual, or
-# processes on this machine. About two and a half hours, eight exercises.
+# processes on this machine. Under three hours, nine exercises.
 #
 # **At the end** you have a calculator that you trust, because you held it against a byte ledger and against PyTorch,
 # and you have found the defects of four calculators that others published.
@@ -43,41 +43,8 @@ lab
 # %% [markdown]
 # ## Where the memory goes
 #
-# Everything starts from Φ, so count it exactly first.
-
-# %%
-lab.card("transformer_params")
-
-# %% [markdown]
-# **Shapes.** Query and output matrices are hidden by hidden. Keys and values are hidden · kv_heads / heads wide;
-# `kv_heads=None` means as many as heads.
-
-# %%
-def transformer_params(
-    layers, hidden, vocab, ffn, *, heads=1, kv_heads=None, positions=0, gated=False, biases=True, tied=True
-):
-    """Parameters of a decoder, to the last bias, an int.
-
-    >>> transformer_params(12, 768, 50257, 3072, positions=1024)  # GPT-2 small
-    124439808
-    """
-    ### BEGIN SOLUTION
-    kv = hidden * (heads if kv_heads is None else kv_heads) // heads
-    num_wide = 2 if gated else 1  # matrices into the MLP
-    layer = 2 * hidden * hidden + 2 * hidden * kv + (num_wide + 1) * hidden * ffn + 2 * hidden
-    outside = (1 if tied else 2) * vocab * hidden + positions * hidden + hidden
-    if biases:
-        layer += 2 * hidden + 2 * kv + num_wide * ffn + hidden + 2 * hidden
-        outside += hidden
-    return layers * layer + outside
-    ### END SOLUTION
-
-# %%
-lab.check(transformer_params)
-
-# %% [markdown]
-# Now train a small GPT with AdamW in fp32. After a step, how many bytes are held for each parameter, activations not
-# counted?
+# Measure before any formula: train a small GPT with AdamW in fp32. After a step, how many bytes are held for each
+# parameter, activations not counted?
 
 # %%
 ### BEGIN SOLUTION
@@ -109,7 +76,7 @@ held["parameters"] = occupied_bytes(model.parameters())
 held["gradients"] = occupied_bytes(param.grad for param in model.parameters())
 held["optimizer"] = occupied_bytes(state_tensors(optimizer))
 
-num_params = transformer_params(4, 128, 2000, 512, positions=128)
+num_params = sum(param.numel() for param in model.parameters())
 for what, num_bytes in held.items():
     print(f"{what:12} {num_bytes:12,} bytes, {num_bytes / num_params:6.2f} for each of {num_params:,} parameters")
 lab.reconcile("bytes per parameter, fp32 AdamW", (sum(held.values()) - held["activations"]) / num_params)
@@ -133,6 +100,48 @@ print(f"1000 parameters in mixed precision: {held_bytes(half)}, {held_bytes(half
 # ones (Megatron-LM, EleutherAI), 20 with both (DeepSpeed's estimator, MT-NLG), and 12 where somebody forgot the master
 # copy. So always say which three numbers you mean.
 #
+# ## Φ without building the model
+#
+# All of this is a multiple of Φ, so count Φ exactly. For a GPT the published formula is 12Lh² + 13Lh + (V + s)h
+# ([arXiv 2104.04473](https://arxiv.org/abs/2104.04473), eq. 2); it leaves out the last norm, 2h. Grouped keys, gated
+# MLPs and a head of its own need the terms behind it.
+
+# %%
+lab.card("transformer_params")
+
+# %% [markdown]
+# **Shapes.** Query and output matrices are hidden by hidden. Keys and values are hidden · kv_heads / heads wide;
+# `kv_heads=None` means as many as heads.
+
+# %%
+def transformer_params(
+    layers, hidden, vocab, ffn, *, heads=1, kv_heads=None, positions=0, gated=False, biases=True, tied=True
+):
+    """Parameters of a decoder, to the last bias, an int.
+
+    >>> transformer_params(12, 768, 50257, 3072, positions=1024)  # GPT-2 small
+    124439808
+    """
+    ### BEGIN SOLUTION
+    kv = hidden * (heads if kv_heads is None else kv_heads) // heads
+    num_wide = 2 if gated else 1  # matrices into the MLP
+    layer = 2 * hidden * hidden + 2 * hidden * kv + (num_wide + 1) * hidden * ffn + 2 * hidden
+    outside = (1 if tied else 2) * vocab * hidden + positions * hidden + hidden
+    if biases:
+        layer += 2 * hidden + 2 * kv + num_wide * ffn + hidden + 2 * hidden
+        outside += hidden
+    return layers * layer + outside
+    ### END SOLUTION
+
+# %%
+lab.check(transformer_params)
+
+# %% tags=["nbval-check-output"]
+print(f"small GPT: {transformer_params(4, 128, 2000, 512, positions=128):,} by formula, {num_params:,} in the model")
+llama_7b = transformer_params(32, 4096, 32000, 11008, gated=True, biases=False, tied=False)
+print(f"LLaMA-7B: {llama_7b:,}, so {16 * llama_7b / 1e9:.1f} GB of model states before the first activation")
+
+# %% [markdown]
 # ## Three stages
 #
 # Data parallelism keeps all of it on every rank, N times the same bytes. ZeRO keeps each part once, a shard of it on
@@ -533,12 +542,13 @@ shard = state_bytes(10**9, 1024, 3)
 print(f"hpZ at 1024 ranks, 16 a node: {float((shard + hpz_bytes(10**9, 16)) / shard):.1f} times the memory of stage 3")
 
 # %% [markdown]
-# The lines on Infinity are arithmetic (the intensities of its slides, derived again), not measurements. ZeRO++ is lossy,
+# The lines on Infinity are arithmetic (the intensities of its slides, derived again), not measurements; Offload's follow
+# its abstract, ZeRO++'s the table in DeepSpeed's post. ZeRO++ is lossy,
 # since it quantises; stages 1 to 3 lose nothing. And hpZ is not free, whatever a summary may say: look at the last line.
 #
 # ## Plan a training run
 #
-# The smallest stage that fits sends the least.
+# On as many GPUs, a smaller stage never sends more. So the first question is: what is the smallest stage that fits?
 
 # %%
 lab.card("smallest_stage")
@@ -565,22 +575,46 @@ def smallest_stage(
 lab.check(smallest_stage)
 
 # %% [markdown]
-# **Your case.** LLaMA-13B, micro-batches of four sequences of 4096 tokens, full recompute, K = 8. There are three nodes
-# of eight GPUs with 80 GB; you pay for each GPU, and the links between nodes are slow. Choose (stage, GPUs), and be ready
-# to defend it. The smallest stage is one answer. Is it yours?
+# That rule is one policy. A larger stage may fit on fewer GPUs, and you pay for each; a smaller one sends less, and
+# links between nodes are slow. Decide for yourself what is dear. The check accepts every plan that can be defended: no
+# other fits that is better in one of the two and not worse in the other.
 
 # %%
-### BEGIN SOLUTION
-chosen_plan = (2, 8)
-### END SOLUTION
-print(f"chosen: {chosen_plan}")
+lab.card("choose_plan")
+
+# %%
+def choose_plan(num_params, gpu_bytes, gpus_per_node, num_nodes, reserved_bytes, micro_batches):
+    """(stage, world_size, used_bytes, sent_elements) of the plan that you would defend, or None.
+
+    Stage 1 does not fit here. Stage 2 does, in 3 passes of 12·3/4:
+
+    >>> choose_plan(12, 70, gpus_per_node=4, num_nodes=1, reserved_bytes=0, micro_batches=2)
+    (2, 4, 66, 27)
+    """
+    ### BEGIN SOLUTION
+    passes = 2, 2, micro_batches + 1, 3 * micro_batches
+    plans = []
+    for stage in range(4):
+        for gpus in range(gpus_per_node, gpus_per_node * num_nodes + 1, gpus_per_node):
+            used = state_bytes(num_params, gpus, stage) + reserved_bytes
+            if used <= gpu_bytes:
+                plans.append((stage, gpus, used, passes[stage] * num_params * Fraction(gpus - 1, gpus)))
+    return min(plans, key=lambda plan: (plan[1], plan[3]), default=None)  # GPUs are dear, then traffic
+    ### END SOLUTION
+
+# %%
+lab.check(choose_plan)
+
+# %% [markdown]
+# **Your case.** LLaMA-13B, micro-batches of four sequences of 4096 tokens, full recompute, K = 8, on at most three nodes
+# of eight GPUs with 80 GB. Which plan does yours choose, and what did it pass over?
 
 # %% tags=["nbval-check-output"]
 from labkit.transformer import PRESETS
 from labkit.zero import comm_elements as comm_with_micro_batches
-from labkit.zero import plans_by_stage
+from labkit.zero import plans_by_stage, working_set_bytes
 
-llama = PRESETS["llama-13b"]
+llama, K = PRESETS["llama-13b"], 8
 reserved = int(
     activation_bytes(4096, 4, llama.hidden, llama.heads, llama.layers, recompute="full")
     + 2 * 4 * 4 * 4096 * llama.vocab  # log-probabilities in fp32, and their gradient
@@ -589,25 +623,26 @@ reserved = int(
 limits = {"reserved_bytes": reserved, "multiple_of": 8}
 print(f"{llama.num_params / 1e9:.1f}B parameters; {reserved / 1e9:.1f} GB reserved on each GPU")
 print("smallest stage, GPUs:", smallest_stage(llama.num_params, 80 * 10**9, 24, **limits)[:2])
+chosen = choose_plan(llama.num_params, 80 * 10**9, 8, 3, reserved, K)[:2]
+print("chosen by you:       ", chosen)
 
 fewest = plans_by_stage(llama.num_params, 80 * 10**9, 24, **limits).values()
-plans = {(plan.stage, plan.world_size) for plan in fewest if plan} | {chosen_plan or (3, 8)}
-for stage, gpus in sorted(plans):
+for stage, gpus in sorted({(plan.stage, plan.world_size) for plan in fewest if plan} | {chosen}):
     used = (float(state_bytes(llama.num_params, gpus, stage)) + reserved) / 1e9
-    sent = 2 * float(comm_with_micro_batches(llama.num_params, gpus, stage, micro_batches=8)) / 1e9
-    fits = "fits" if used <= 80 and gpus in (8, 16, 24) else "does not fit"
-    yours = " (yours)" if (stage, gpus) == chosen_plan else ""
-    print(f"stage {stage} on {gpus:2} GPUs: {used:5.1f} GB, {fits}; each sends {sent:4.0f} GB a step{yours}")
+    sent = 2 * float(comm_with_micro_batches(llama.num_params, gpus, stage, K)) / 1e9
+    yours = "  <- yours" if (stage, gpus) == chosen else ""
+    print(f"stage {stage} on {gpus:2} GPUs: {used:5.1f} GB; each sends {sent:4.0f} GB of bf16 a step{yours}")
 
 # %% [markdown]
 # **Defend it.** Stage 1 sends least, but needs two nodes, so it sends across the slow links. Stage 2 sends more, but inside
-# one node, and costs half of the GPUs; with K = 1 it would send no more than stage 1. Which number would change your
-# mind: K, the price of a GPU, or the speed of the links?
+# one node, and costs half of the GPUs. Which number would change your mind: K, the price of a GPU, or the speed of the
+# links? Set K to 1 above: one of the two is no longer defensible, since a ring of 8 makes shorter passes than one of 16.
 #
 # ## Bug hunt
 #
-# Calculators are published, copied and believed. Here is the smallest one to write, and a published one forgot a factor
-# in it.
+# Calculators are published, copied and believed. Here is the smallest one to write: the KV cache of past tokens
+# ([PagedAttention](https://arxiv.org/abs/2309.06180), §3, computes it for a 13B model). A published calculator forgot a
+# factor in it.
 
 # %%
 lab.card("kv_cache_bytes")
