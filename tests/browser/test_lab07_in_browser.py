@@ -65,7 +65,7 @@ def test_the_solution_runs_and_its_pictures_move(lab: "Lab") -> None:
     lab.run_all()
     page = lab.page
     assert lab.errors() == []
-    assert page.get_by_text("✓ solved").count() >= 8
+    assert page.get_by_text("✓ solved").count() >= 9
 
     source = page.get_by_role("combobox", name="source", exact=True)
     source.scroll_into_view_if_needed()
@@ -83,3 +83,18 @@ def test_the_solution_runs_and_its_pictures_move(lab: "Lab") -> None:
     lab.screenshot("timeline")
     assert lab.console_errors() == []
     assert lab.toasts() == []
+
+
+def test_the_pictures_of_zero_read_on_a_dark_theme(lab: "Lab") -> None:
+    lab.open_notebook(
+        [
+            "from labkit.widgets.zero_bars import zero_bars\nzero_bars()",
+            "from labkit.widgets.zero_timeline import zero_timeline\nzero_timeline()",
+        ]
+    )
+    lab.use_theme("JupyterLab Dark")
+    lab.run_all()
+    lab.page.get_by_text("Each rank sends 135 elements").first.wait_for()
+    lab.screenshot()
+    assert lab.errors() == []
+    assert lab.console_errors() == []

@@ -18,6 +18,7 @@ from labkit.course.exercise import Exercise
 from labkit.course.exercises.zero_memory import LAB, zero_play
 from labkit.course.exercises.zero_memory.activation_bytes import saved_bytes
 from labkit.course.exercises.zero_memory.calculators import SHOWN, all_broken, all_right, find_calculator
+from labkit.course.exercises.zero_memory.choose_plan import fitting_plans
 from labkit.course.exercises.zero_memory.comm_elements import PASSES
 from labkit.course.exercises.zero_memory.failing_input import ORACLES
 from labkit.course.exercises.zero_memory.kv_cache_bytes import cache_nbytes
@@ -89,22 +90,20 @@ assert "torch" not in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-def test_probes_work_where_the_banks_are_gone() -> None:
-    """As in the grader's sandbox, which drops every answer and oracle and keeps what probes use."""
+def test_probes_need_neither_banks_nor_oracles() -> None:
+    """An answer is asked for where nothing is judged: what a probe uses must not be what a grader may drop there."""
     program = """
 from labkit.course.apart import ask_here
 from labkit.course.exercises.zero_memory import LAB
-from labkit.grading.given import forget_banks
 cases = {each.name: each.make_cases(0) for each in LAB.exercises}
-steps = LAB.exercise("zero_step").right_answers[1].candidate
-forget_banks(LAB)
+for each in LAB.exercises:
+    each.wrong_answers.clear()
+    each.right_answers.clear()
+    each.judge_case = each.cases = None
 from labkit.zero import zero_step
 for name, candidate in (("zero_step", zero_step), ("failing_input", lambda question, calculator: None)):
     answers = ask_here(candidate, LAB.exercise(name).probe, cases[name])
     assert {answer.outcome for answer in answers} == {"value"}, answers[0].error
-from labkit.course.exercises.zero_memory.calculators import SHOWN
-sizes = dict(layers=1, hidden=4, vocab=10, ffn=8)
-assert SHOWN["transformer_params"](**sizes) > 0
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
@@ -165,6 +164,32 @@ def test_the_best_plan_is_that_of_labkits_planner(params: int, room: int, most: 
     ours = zero.smallest_stage(params, room, most, **limits)
     theirs = best_plan(params, room, most, **limits)
     assert (ours and [float(each) for each in ours]) == (theirs and [float(each) for each in theirs])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 6000), st.integers(1, 5), st.integers(1, 6), st.integers(1, 6))
+def test_plans_to_defend_are_among_labkits_fewest(params: int, room: int, node: int, nodes: int, K: int) -> None:
+    """What nothing beats takes the fewest GPUs of its stage, and labkit's planner says how many those are."""
+    plans = fitting_plans(params, room, node, nodes, 0, K)
+    fewest = {p[:2]: p for p in zero.plans_by_stage(params, room, node * nodes, multiple_of=node).values() if p}
+    good = [plan for plan in plans if not any(other.beats(plan) for other in plans)]
+    assert bool(good) == bool(fewest)
+    for plan in good:
+        assert plan[:2] in fewest
+        assert plan.used == fewest[plan[:2]].state_bytes
+        assert plan.sent == zero.comm_elements(params, plan.world_size, plan.stage, K)
+
+
+def test_a_plan_says_by_what_it_is_beaten() -> None:
+    def choose_plan(num_params, gpu_bytes, gpus_per_node, num_nodes, reserved_bytes, micro_batches):
+        gpus = gpus_per_node * num_nodes
+        used = 16 * Fraction(num_params, gpus) + reserved_bytes
+        sent = 3 * micro_batches * num_params * Fraction(gpus - 1, gpus)
+        return (3, gpus, used, sent) if used <= gpu_bytes else None
+
+    text = read("choose_plan", choose_plan)
+    assert "(3, 8, Fraction(106, 1), Fraction(126, 1)), which is beaten by stage 0 on 4 GPUs, each sends 72" in text
+    assert "a plan that no other beats in GPUs and traffic" in text
 
 
 @pytest.mark.parametrize("gated", [False, True])

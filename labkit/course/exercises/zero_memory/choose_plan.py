@@ -11,8 +11,6 @@ from labkit.course.exercise import Case, Exercise
 from labkit.course.exercises.zero_memory.state_bytes import cluster_share
 from labkit.quantities import json_number
 
-PARTS = ("stage", "world_size", "used_bytes", "sent_elements")
-
 
 class Plan(NamedTuple):
     """A way to train: what each GPU holds, reserved bytes included, and sends in a step of K micro-batches."""
@@ -24,8 +22,8 @@ class Plan(NamedTuple):
 
     def beats(self, other: "Plan") -> bool:
         """Not worse in GPUs and in traffic, and better in one of them."""
-        mine, theirs = (self.world_size, self.sent), (other.world_size, other.sent)
-        return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
+        not_worse = self.world_size <= other.world_size and self.sent <= other.sent
+        return not_worse and (self.world_size < other.world_size or self.sent < other.sent)
 
 
 def _cases(seed: int, tier: str) -> list[Case]:
@@ -88,24 +86,22 @@ def _judge(case: Case, value: Any) -> Difference | None:
     if value is None or not plans:
         wanted = "a plan: there are some that fit" if plans else "None: nothing fits"
         return None if value is None and not plans else Difference(wanted, describe(value))
-    if not isinstance(value, tuple | list) or len(value) != len(PARTS):
+    if not isinstance(value, tuple | list) or len(value) != len(Plan._fields):
         return Difference("a tuple (stage, world_size, used_bytes, sent_elements)", describe(value))
     chosen = next((plan for plan in plans if plan[:2] == tuple(value[:2])), None)
     if chosen is None:
         return Difference("a stage and whole nodes of which there are enough, and memory that fits", describe(value))
-    for name, wanted, came in zip(PARTS[2:], chosen[2:], value[2:], strict=True):
-        if compare_number(json_number(wanted), came):
-            on = f"stage {chosen.stage} on {chosen.world_size} GPUs"
-            return Difference(f"{name} {_number(wanted)} for {on}", f"{describe(value)}: {name} {describe(came)}")
+    on = f"stage {chosen.stage} on {chosen.world_size} GPUs"
+    for part, came in (("used", value[2]), ("sent", value[3])):
+        number: int | float = json_number(getattr(chosen, part))
+        if compare_number(number, came):
+            name = {"used": "used_bytes", "sent": "sent_elements"}[part]
+            return Difference(f"{name} {describe(number)} for {on}", f"{describe(value)}: {name} {describe(came)}")
     better = next((plan for plan in plans if plan.beats(chosen)), None)
     if better is None:
         return None
-    said = f"stage {better.stage} on {better.world_size} GPUs, each sends {_number(better.sent)} elements"
+    said = f"stage {better.stage} on {better.world_size} GPUs, each sends {describe(json_number(better.sent))} elements"
     return Difference("a plan that no other beats in GPUs and traffic", f"{describe(value)}, which is beaten by {said}")
-
-
-def _number(value: Fraction) -> str:
-    return describe(json_number(value))
 
 
 choose_plan = Exercise(
