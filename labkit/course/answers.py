@@ -1,9 +1,9 @@
 """Answers as data: what a candidate returned, as bytes that no reader has to trust.
 
-An answer crosses from the process that ran a candidate to the one that judges it as an npz file: one JSON
-tree, and the arrays that the tree refers to. Nothing is ever unpickled, and what comes out consists of plain
-types only (None, bool, int, float, str, bytes, Fraction, list, tuple, dict, NumPy arrays and scalars), so an
-object with its own `==` cannot reach a judge.
+An answer crosses from the process that ran a candidate to the one that judges it as one JSON tree or, where it
+has arrays, as an npz file of the tree and the arrays that it refers to. Nothing is ever unpickled, and what comes
+out consists of plain types only (None, bool, int, float, str, bytes, Fraction, list, tuple, dict, NumPy arrays and
+scalars), so an object with its own `==` cannot reach a judge.
 """
 
 import io
@@ -17,6 +17,7 @@ import numpy as np
 
 MAX_BYTES = 64 * 2**20  # one encoded answer, packed and unpacked
 MAX_DEPTH = 32
+JSON_MARK = b"labkit json\n"  # a zip file begins with PK
 PLAIN_KINDS = "biufc"  # dtypes that are numbers; objects, strings and records do not travel
 PLAIN = "None, bool, int, float, complex, str, bytes, Fraction, list, tuple, dict, NumPy arrays and torch tensors"
 
@@ -26,7 +27,7 @@ class NotPlainData(TypeError):
 
 
 def encode(value: Any) -> bytes:
-    """The value as npz bytes.
+    """The value as bytes: marked JSON, or npz where there are arrays in it.
 
     Raises:
         NotPlainData: something in it is not plain data, is nested too deeply, or is larger than `MAX_BYTES`.
@@ -36,6 +37,8 @@ def encode(value: Any) -> bytes:
     num_bytes = len(tree) + sum(array.nbytes for array in arrays)
     if num_bytes > MAX_BYTES:
         raise NotPlainData(f"an answer of {num_bytes:,} bytes; at most {MAX_BYTES:,} are taken")
+    if not arrays:  # most answers, and most cases: a zip would take ten times as long
+        return JSON_MARK + tree
     buffer = io.BytesIO()
     named = {f"a{index}": array for index, array in enumerate(arrays)}
     np.savez(buffer, allow_pickle=False, tree=np.frombuffer(tree, np.uint8), **named)
@@ -49,6 +52,10 @@ def decode(data: bytes) -> Any:
         NotPlainData: the bytes are not an encoded answer, or unpack to more than `MAX_BYTES`.
     """
     try:
+        if data.startswith(JSON_MARK):
+            if len(data) > MAX_BYTES + len(JSON_MARK):
+                raise NotPlainData(f"an answer of {len(data):,} bytes; at most {MAX_BYTES:,} are taken")
+            return _from_tree(json.loads(data[len(JSON_MARK) :]), {}, 0)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             num_bytes = sum(entry.file_size for entry in archive.infolist())
         if num_bytes > MAX_BYTES + 2**20:  # the headers of the arrays come on top

@@ -109,6 +109,23 @@ def test_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         encode(np.zeros(1000))
 
 
+def test_too_much_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode("x" * 2000)
+    monkeypatch.setattr(answers, "MAX_BYTES", 1000)
+    with pytest.raises(NotPlainData, match="at most"):
+        decode(data)
+    with pytest.raises(NotPlainData, match="at most"):
+        encode("x" * 2000)
+
+
+@pytest.mark.parametrize(
+    "tree", ["", "{", '{"array": 0}', '{"bytes": 0}', '{"pickle": "gASVAAA="}', '{"a": 1, "b": 2}', "[" * 10**5]
+)
+def test_text_that_is_no_encoded_answer_is_refused_in_words(tree: str) -> None:
+    with pytest.raises(NotPlainData):
+        decode(answers.JSON_MARK + tree.encode())
+
+
 @given(st.binary(max_size=200))
 def test_bytes_of_anything_are_refused_in_words(data: bytes) -> None:
     with pytest.raises(NotPlainData, match="not an encoded answer"):
