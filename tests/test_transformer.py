@@ -90,7 +90,7 @@ def test_parameters_equal_any_instantiated_model(shape):
     assert shape.num_params == measured_params(shape)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(shapes(), st.integers(1, 9), st.integers(1, 3))
 def test_flops_equal_torchs_counter(shape, seq, batch):
     assert shape.flops(seq, batch) == measured_flops(shape, seq, batch)
@@ -107,7 +107,7 @@ def test_flops_of_llama_7b():
     assert full == 4 * llama.flops(2048) - head  # 8 per parameter and token instead of 6
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(
     shapes(),
     st.integers(1, 9),

@@ -37,9 +37,8 @@ def _cases(seed: int, tier: str) -> list[Case]:
 def _judge(case: Case, value: Any) -> Difference | None:
     # The oracle walks round the ring: in each pass a rank hands one shard on, N - 1 times.
     num_params, world_size, stage = case.args
-    shard = Fraction(num_params, world_size)
-    sent = sum((shard for _ in PASSES[stage] for _hop in range(world_size - 1)), Fraction(0))
-    return compare_number(json_number(sent), value)
+    num_shards = sum(1 for _ in PASSES[stage] for _hop in range(world_size - 1))
+    return compare_number(json_number(num_shards * Fraction(num_params, world_size)), value)
 
 
 comm_elements = Exercise(
