@@ -4,7 +4,7 @@ READY := .venv/.ready$(if $(GPU),-gpu)
 READY_DEV := .venv/.ready-dev$(if $(GPU),-gpu)
 INPUTS := pyproject.toml constraints.txt setup_environment.sh
 
-.PHONY: help lab test build verify bench lint clean
+.PHONY: help lab test build verify grade-demo bench lint clean
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
@@ -23,6 +23,9 @@ build: $(READY_DEV)   ## source -> executed solution -> starter, for the labs th
 
 verify: $(READY_DEV)   ## papermill, nbval and the rules on every solution
 	@$(PY) -m labkit verify
+
+grade-demo: $(READY)   ## grade a small made-up class, and say where its pages are
+	@$(PY) -m labkit grade-demo
 
 bench: $(READY_DEV)   ## what each part costs, as ratios measured in one run
 	@$(PY) -m labkit bench

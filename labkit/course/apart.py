@@ -53,8 +53,8 @@ class Answer:
     changed: tuple[str, ...] = field(default=())  # the arguments that the candidate changed
 
 
-class _Stopped(BaseException):
-    """Raised into a candidate whose time is up, where it could not be forked."""
+class Stopped(BaseException):
+    """Raised into what runs in this thread when its time is up, where it could not be forked."""
 
 
 class AnswerFile:
@@ -96,7 +96,7 @@ def can_fork() -> bool:
 def ask_here(candidate: Any, probe: Probe, cases: Sequence[Any], limit_s: float | None = LIMIT_S) -> list[Answer]:
     """As `ask`, in this process and thread: for candidates of our own, and where no fork is possible."""
     answers: list[Answer] = []
-    with _stopped_after(limit_s), contextlib.suppress(_Stopped):
+    with stopped_after(limit_s), contextlib.suppress(Stopped):
         # extend() keeps what the generator gave before it was stopped
         answers.extend(_answer(candidate, probe, case) for case in cases)
     return _fill(answers, len(cases), _timeout(limit_s or 0.0))
@@ -118,7 +118,7 @@ def _answer(candidate: Any, probe: Probe, case: Any) -> Answer:
         return Answer("not-written", error=str(error) or "not written yet")
     except NotPlainData as error:
         return Answer("not-data", error=str(error), printed=_cut(printed))
-    except _Stopped:
+    except Stopped:
         raise
     except BaseException as error:  # SystemExit and KeyboardInterrupt of a candidate are answers too
         return _raised(error, candidate, _cut(printed))
@@ -285,8 +285,8 @@ def _reason(status: int) -> str:
 
 
 @contextlib.contextmanager
-def _stopped_after(limit_s: float | None) -> Iterator[None]:
-    """Raise `_Stopped` in this thread when the time is up, again and again until it leaves the block."""
+def stopped_after(limit_s: float | None) -> Iterator[None]:
+    """Raise `Stopped` in this thread when the time is up, again and again until it leaves the block."""
     if limit_s is None:
         yield
         return
@@ -296,7 +296,7 @@ def _stopped_after(limit_s: float | None) -> Iterator[None]:
     def watch() -> None:
         wait_s = limit_s
         while not done.wait(wait_s):
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(target, ctypes.py_object(_Stopped))
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(target, ctypes.py_object(Stopped))
             wait_s = 0.1
 
     watcher = threading.Thread(target=watch, daemon=True)

@@ -54,11 +54,16 @@ class LabkitEngine(Engine):
 
 def _new_shell(user_namespace: dict[str, Any] | None) -> Any:
     from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    class Shell(InteractiveShell):
+        def enable_gui(self, gui: str | None = None) -> None:
+            """Nothing to do without a kernel: `%matplotlib inline` asks for it."""
 
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     InteractiveShell.clear_instance()
-    shell: Any = InteractiveShell.instance(user_ns=user_namespace)
-    shell.history_manager.enabled = False  # nothing of a learner's is written to a history file
+    config = Config({"HistoryManager": {"enabled": False}})  # nothing of a learner's is written to a history file
+    shell: Any = Shell.instance(user_ns=user_namespace, config=config)
     shell._showtraceback = lambda *args: None  # the error becomes an output, not printed text
     return shell
 

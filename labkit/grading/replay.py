@@ -1,56 +1,156 @@
-"""Inside the sandbox: run the rebuilt notebook, put the cases to what it defined, write the answers as data.
+"""Inside the sandbox: run the rebuilt notebook, put the cases to what it defined, send the answers as data.
 
-`python -m labkit.grading.replay FOLDER` reads FOLDER/rebuilt.ipynb and FOLDER/cases/EXERCISE.npz (inputs, no
-expected values, no seed) and writes FOLDER/executed.ipynb and FOLDER/answers/EXERCISE.npz. Whatever it writes
-is the learner's word: the judge, in another process, believes none of it without recomputing.
+A job holds inputs, no expected values and no seed. Whatever is sent back is the learner's word: the judge, in
+another process, believes none of it without recomputing.
+
+The inputs come in two parts. First those of `lab.check`, which everybody may see: what a learner will read in the
+feedback comes from these answers. Only when all of them have left are the hidden inputs sent in, so that no text that
+reaches the learner can hold one, whatever the code does.
 """
 
 import contextlib
-import sys
+import json
+import os
+import random
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nbformat
+
 from labkit.course.answers import decode, encode
-from labkit.course.apart import Answer, ask
+from labkit.course.apart import Answer, Probe, ask
 from labkit.course.exercise import Case, Exercise
 from labkit.course.exercises import lab_spec
+from labkit.grading.limits import Limits
 
-CELL_LIMIT_S = 20.0
+REHEARSAL = "QUICK = False\nimport numpy as np\n\ndef rehearse(x):\n    return x + 1\n\nprint(rehearse(1))\nrehearse(2)"
 
 
-def replay(folder: Path, lab: str, exercises: list[str]) -> None:
-    """Run the notebook and collect the answers of the exercises named."""
+@dataclass(frozen=True)
+class Job:
+    """What crosses into a sandbox: the rebuilt notebook, and for each exercise the inputs of its cases."""
+
+    lab: str
+    notebook: str
+    inputs: dict[str, bytes]  # exercise -> encoded [[name, args, names], …] of the cases of lab.check
+    given: tuple[str, ...]  # modules of labkit that the lab's own cells import
+    limits: Limits
+
+    def to_bytes(self) -> bytes:
+        """As one frame: a line of JSON with the sizes, then the parts."""
+        head = {
+            "lab": self.lab,
+            "given": self.given,
+            "limits": self.limits.as_data(),
+            "inputs": len(inputs := pack(self.inputs)),
+        }
+        return b"".join([json.dumps(head).encode(), b"\n", inputs, self.notebook.encode()])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Job":
+        """The job again."""
+        line, _, rest = data.partition(b"\n")
+        head = json.loads(line)
+        inputs, notebook = rest[: head["inputs"]], rest[head["inputs"] :]
+        return cls(head["lab"], notebook.decode(), unpack(inputs), tuple(head["given"]), Limits(**head["limits"]))
+
+
+def pack(inputs: dict[str, bytes]) -> bytes:
+    """The inputs of several exercises as one frame: a line of JSON with their sizes, then the parts."""
+    sizes = {name: len(each) for name, each in inputs.items()}
+    return b"".join([json.dumps(sizes).encode(), b"\n", *inputs.values()])
+
+
+def unpack(data: bytes) -> dict[str, bytes]:
+    """What `pack` was given.
+
+    >>> unpack(pack({"a": b"1", "b": b"23"}))
+    {'a': b'1', 'b': b'23'}
+    """
+    line, _, rest = data.partition(b"\n")
+    inputs, start = {}, 0
+    for name, size in json.loads(line).items():
+        inputs[name] = rest[start : start + size]
+        start += size
+    return inputs
+
+
+def run(job: Job, send: Callable[[bytes], None], receive: Callable[[], bytes]) -> None:
+    """Run the notebook; send one frame for each exercise, in the order of the job, and once more for the hidden inputs.
+
+    `receive` waits for those: the grader sends them when it has every answer to the others.
+    """
+    _same_random_numbers()
     namespace: dict[str, Any] = {}
-    failures = _run_notebook(folder, namespace)
-    for name in exercises:
-        exercise = lab_spec(lab).exercise(name)
-        cases = [Case(*fields) for fields in decode((folder / "cases" / f"{name}.npz").read_bytes())]
-        answers = _answers(exercise, cases, namespace, failures.get(name, ""))
-        (folder / "answers" / f"{name}.npz").write_bytes(encode([vars(answer) for answer in answers]))
+    failures = _run_notebook(job.notebook, namespace, min(job.limits.cell_s, job.limits.wall_s / 2))
+    too_late: set[str] = set()
+    for hidden in (False, True):
+        for name, inputs in (unpack(receive()) if hidden else job.inputs).items():
+            exercise, cases = lab_spec(job.lab).exercise(name), [Case(*fields) for fields in decode(inputs)]
+            if name in too_late:  # it had its time
+                answers = [Answer("timeout", error="no answer in time to the cases of lab.check")] * len(cases)
+            else:
+                answers = _answers(exercise, cases, namespace, failures.get(name, ""), job.limits)
+            if any(answer.outcome == "timeout" for answer in answers):
+                too_late.add(name)
+            send(encode([vars(answer) for answer in answers]))
 
 
-def _run_notebook(folder: Path, namespace: dict[str, Any]) -> dict[str, str]:
+def rehearse() -> None:
+    """Run a small notebook, so that everything that is imported on first use has been."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(REHEARSAL, metadata={"tags": ["parameters"]})])
+    _run_notebook(nbformat.writes(notebook), {}, None)
+
+
+def _repeatable(probe: Probe) -> Probe:
+    """The probe, with the same random numbers for every case; Python draws a new seed when it forks."""
+
+    def seeded(candidate: Any, case: Any) -> Any:
+        _same_random_numbers()
+        return probe(candidate, case)
+
+    return seeded
+
+
+def _same_random_numbers() -> None:
+    """The same submission gives the same result, also where it draws numbers without a seed of its own."""
+    import numpy as np
+
+    random.seed(0)
+    np.random.seed(0)
+
+
+def _run_notebook(text: str, namespace: dict[str, Any], cell_limit_s: float | None) -> dict[str, str]:
     """Execute every cell; returns, for each answer cell that raised, what it raised."""
-    import nbformat
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    executed = folder / "executed.ipynb"
-    with contextlib.suppress(PapermillExecutionError):  # keep_going: the error stands in the executed notebook too
-        papermill.execute_notebook(
-            str(folder / "rebuilt.ipynb"),
-            str(executed),
-            parameters={"QUICK": True},
-            engine_name="labkit",
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            keep_going=True,
-            execution_timeout=CELL_LIMIT_S,
-            user_namespace=namespace,
-        )
+    with tempfile.TemporaryDirectory(dir=os.environ.get("HOME")) as folder:
+        rebuilt, executed = Path(folder) / "rebuilt.ipynb", Path(folder) / "executed.ipynb"
+        rebuilt.write_text(text, encoding="utf-8")
+        with contextlib.suppress(PapermillExecutionError):  # keep_going: the error stands in what was executed too
+            papermill.execute_notebook(
+                str(rebuilt),
+                str(executed),
+                parameters={"QUICK": True},
+                engine_name="labkit",
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                request_save_on_cell_execute=False,  # once, at the end
+                keep_going=True,
+                execution_timeout=cell_limit_s,
+                user_namespace=namespace,
+            )
+        return _failures(nbformat.read(executed, as_version=4))
+
+
+def _failures(executed: nbformat.NotebookNode) -> dict[str, str]:
     failures = {}
-    for cell in nbformat.read(executed, as_version=4).cells:
+    for cell in executed.cells:
         grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
         for output in cell.get("outputs", ()):
             if output.output_type == "error":
@@ -58,10 +158,13 @@ def _run_notebook(folder: Path, namespace: dict[str, Any]) -> dict[str, str]:
     return failures
 
 
-def _answers(exercise: Exercise, cases: list[Case], namespace: dict[str, Any], failure: str) -> list[Answer]:
+def _answers(
+    exercise: Exercise, cases: list[Case], namespace: dict[str, Any], failure: str, limits: Limits
+) -> list[Answer]:
     if exercise.name not in namespace:
         return [_no_candidate(exercise.name, failure) for _ in cases]
-    return ask(namespace[exercise.name], exercise.probe, cases, exercise.limit_s)
+    limit_s = min(exercise.limit_s, limits.exercise_s)
+    return ask(namespace[exercise.name], _repeatable(exercise.probe), cases, limit_s)
 
 
 def _no_candidate(name: str, failure: str) -> Answer:
@@ -69,7 +172,3 @@ def _no_candidate(name: str, failure: str) -> Answer:
         return Answer("not-written", error=f"no cell defines {name}")
     outcome = "timeout" if failure.startswith("CellTimeout") else "raised"
     return Answer(outcome, error=f"its cell raised {failure}")
-
-
-if __name__ == "__main__":
-    replay(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])

@@ -6,9 +6,14 @@ metadata, tags and outputs come from the released lab. So whatever else stands i
 
 import ast
 import json
+import os
+import re
+import stat
+import symtable
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from nbformat import NotebookNode
 
@@ -23,6 +28,10 @@ ANSWER = "answer-"
 
 class Malformed(ValueError):
     """A submission that cannot be graded; the message says what was expected and what came."""
+
+
+class NotAFile(Malformed, OSError):
+    """A link, a pipe or a folder, where a notebook should be."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +49,15 @@ def read_submission(path: Path, spec: LabSpec, name: str | None = None) -> Submi
     Raises:
         Malformed: too large, not JSON, not a notebook, or without any cell of this lab.
     """
-    cells = _cells(path)
+    notebook = _notebook(path)
+    cells = [cell for cell in notebook["cells"] if isinstance(cell, dict)]
     found: dict[str, list[str]] = {}
     for cell in cells:
         grade_id = _grade_id(cell)
         if grade_id.startswith(ANSWER) and cell.get("cell_type", "code") == "code":
             found.setdefault(grade_id.removeprefix(ANSWER), []).append(_source(cell))
     answers: dict[str, str] = {}
-    notes: list[str] = []
+    notes = _version_note(notebook, spec)
     for exercise in (each.name for each in spec.exercises):
         texts = found.get(exercise, [])
         if not texts:
@@ -61,18 +71,47 @@ def read_submission(path: Path, spec: LabSpec, name: str | None = None) -> Submi
     return Submission(name or path.stem, answers, tuple(notes))
 
 
-def _cells(path: Path) -> list[dict[str, Any]]:
-    num_bytes = path.stat().st_size
-    if num_bytes > MAX_FILE_BYTES:
-        raise Malformed(f"expected at most {MAX_FILE_BYTES:,} bytes, and {num_bytes:,} came: clear the outputs")
+def _notebook(path: Path) -> dict[str, Any]:
+    with open_regular(path) as file:
+        num_bytes = os.fstat(file.fileno()).st_size
+        if num_bytes > MAX_FILE_BYTES:
+            raise Malformed(f"expected at most {MAX_FILE_BYTES:,} bytes, and {num_bytes:,} came: clear the outputs")
+        data = file.read()
     try:
-        notebook = json.loads(path.read_bytes().decode("utf-8-sig"))
+        notebook = json.loads(data.decode("utf-8-sig"))
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise Malformed(f"expected a notebook (JSON in UTF-8): {type(error).__name__}: {error}") from error
-    cells = notebook.get("cells") if isinstance(notebook, dict) else None
-    if not isinstance(cells, list):
+    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise Malformed("expected a notebook of format 4 with a list of cells; save it again from JupyterLab")
-    return [cell for cell in cells if isinstance(cell, dict)]
+    return notebook
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file, opened to be read, and nothing that only looks like one: a link could point at anybody's file.
+
+    Raises:
+        NotAFile: a link, a pipe, a folder or something else.
+        OSError: not there, or not for us to read.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not make us wait
+    except OSError as error:
+        if path.is_symlink():
+            raise NotAFile("expected a file, and found a link") from error
+        raise
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise NotAFile("expected a file, and found a folder, a pipe or something else")
+    return os.fdopen(number, "rb")
+
+
+def _version_note(notebook: dict[str, Any], spec: LabSpec) -> list[str]:
+    metadata = notebook.get("metadata")
+    ours = metadata.get("labkit") if isinstance(metadata, dict) else None
+    version = ours.get("version") if isinstance(ours, dict) else None
+    if isinstance(version, int) and version != spec.version:
+        return [f"handed in for version {version} of the lab; graded as version {spec.version}"]
+    return []
 
 
 def _grade_id(cell: dict[str, Any]) -> str:
@@ -91,14 +130,19 @@ def _source(cell: dict[str, Any]) -> str:
     source = source if isinstance(source, str) else ""
     if len(source) > MAX_ANSWER_CHARS:
         raise Malformed(f"expected an answer of at most {MAX_ANSWER_CHARS:,} characters, and {len(source):,} came")
-    return source
+    return source.encode("utf-8", "replace").decode()  # half of a surrogate pair is not text
 
 
 def _one_of(exercise: str, texts: list[str], notes: list[str]) -> str:
-    """A cell that was copied: the last one that defines the exercise, as a notebook run from the top has it."""
-    if len(texts) > 1:
-        notes.append(f"{exercise}: its answer cell stands {len(texts)} times; the last definition is graded")
-    defining = [text for text in texts if exercise in defined_names(text)]
+    """Of a cell that was copied, the last definition, as a notebook run from the top has it; of a split one, all."""
+    if len(texts) == 1:
+        return texts[0]
+    defining = [text for text in texts if exercise in names_defined(text)]
+    joined = "\n".join(texts)
+    if len(defining) < 2 and parse(joined).body:
+        notes.append(f"{exercise}: its answer cell was split into {len(texts)}; the parts are graded together")
+        return joined
+    notes.append(f"{exercise}: its answer cell stands {len(texts)} times; the last definition is graded")
     return (defining or texts)[-1]
 
 
@@ -133,7 +177,7 @@ def _exercise_of(cell: NotebookNode) -> str:
 
 def _needed(cells: list[NotebookNode], exercises: set[str]) -> list[bool]:
     """Which cells define a name that the wanted answers use, directly or through another cell."""
-    uses, defines = [used_names(cell.source) for cell in cells], [defined_names(cell.source) for cell in cells]
+    uses, defines = [used_names(cell.source) for cell in cells], [names_defined(cell.source) for cell in cells]
     keep = [_exercise_of(cell) in exercises or "parameters" in cell.metadata.get("tags", ()) for cell in cells]
     names = {name for used, kept in zip(uses, keep, strict=True) if kept for name in used}
     changed = True
@@ -148,9 +192,38 @@ def _needed(cells: list[NotebookNode], exercises: set[str]) -> list[bool]:
 
 
 def used_names(source: str) -> set[str]:
-    """Every name that a cell reads, at any depth (all of its words, where it is not Python)."""
+    """The names that a cell takes from elsewhere in the notebook, at any depth; its functions' own variables not.
+
+    All of its words, where it is not Python.
+
+    >>> sorted(used_names("def f(x):\\n    rows = g(x)\\n    return rows + n"))
+    ['g', 'n']
+    """
+    if not parse(source).body:
+        return set(re.findall(r"\w+", source))
     try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return set(source.split())
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        todo = [symtable.symtable(source, "cell", "exec")]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set(re.findall(r"\w+", source))
+    found: set[str] = set()
+    while todo:
+        table = todo.pop()
+        todo.extend(table.get_children())
+        symbols = [symbol for symbol in table.get_symbols() if symbol.is_referenced()]
+        found.update(symbol.get_name() for symbol in symbols if symbol.is_global() or table.get_type() == "module")
+    return found
+
+
+def names_defined(source: str) -> set[str]:
+    """`defined_names`, for text that anybody may have written."""
+    return defined_names(source) if parse(source).body else set()
+
+
+def parse(source: str) -> ast.Module:
+    """The tree of a text that anybody may have written; an empty one where it is not Python, or too deep for it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module(body=[], type_ignores=[])

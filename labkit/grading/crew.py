@@ -9,7 +9,7 @@ import multiprocessing
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -32,7 +32,7 @@ class Setting:
 
     lab: str
     seed: int
-    isolation: str
+    isolation: str | None  # None: the strongest that works where the worker is
     limits: Limits = field(default_factory=Limits)
 
     def grader(self) -> "Grader":
@@ -40,8 +40,8 @@ class Setting:
         from labkit.grading.grade import Grader  # heavy, and only workers need it
         from labkit.grading.sandbox import Sandbox
 
-        sandbox = Sandbox(self.lab, isolation.KINDS[self.isolation], self.limits)
-        return Grader(lab_spec(self.lab), self.seed, sandbox)
+        wall = isolation.KINDS[self.isolation] if self.isolation else isolation.choose()
+        return Grader(lab_spec(self.lab), self.seed, Sandbox(self.lab, wall, self.limits))
 
     @property
     def task_limit_s(self) -> float:
@@ -83,7 +83,7 @@ class _Worker:
         self.connection.close()
 
 
-def grade_all(setting: Setting, tasks: Sequence[Task], num_workers: int) -> Iterator[tuple[Task, Result]]:
+def grade_all(setting: Setting, tasks: Sequence[Task], num_workers: int) -> Generator[tuple[Task, Result], None, None]:
     """Every task's result, as they come."""
     todo = deque(tasks)
     attempts: dict[str, int] = {}

@@ -1,19 +1,21 @@
 """A class from end to end: find the submissions, grade those without a result, write what people read."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from labkit import __version__
 from labkit.course.exercises import lab_spec
 from labkit.course.lab_spec import LabSpec
-from labkit.grading.crew import Setting, Task, grade_all
+from labkit.grading.crew import Task
 from labkit.grading.marking import ALL_OUTCOMES, lab_version
 from labkit.grading.result import Result, key_of
 from labkit.grading.store import ClassRun, Store, StoreError
 
 Seen = Callable[[Result], None]
+GradedBy = Callable[[Sequence[Task]], Generator[tuple[Task, Result], None, None]]
 
 
 def find_submissions(path: Path, lab: str) -> list[tuple[str, Path]]:
@@ -24,11 +26,27 @@ def find_submissions(path: Path, lab: str) -> list[tuple[str, Path]]:
     if path.is_file():
         return [(path.stem, path)]
     flat = [(each.stem, each) for each in path.glob("*.ipynb") if not each.name.startswith(".")]
-    foldered = [
-        (each.parent.name, each) for each in path.glob(f"*/{lab}.ipynb") if not each.parent.name.startswith(".")
-    ]
+    foldered = [(each.name, each / f"{lab}.ipynb") for each in _folders(path) if (each / f"{lab}.ipynb").exists()]
     taken = {name for name, _ in flat}
     return sorted(flat + [(f"{name}/{lab}" if name in taken else name, each) for name, each in foldered])
+
+
+def overlooked(path: Path, lab: str) -> list[str]:
+    """What lies beside the submissions and was not taken for one: nobody's work is passed over in silence."""
+    if path.is_file():
+        return []
+    taken = {notebook for _, notebook in find_submissions(path, lab)}
+    left = [each for each in path.iterdir() if not each.name.startswith(".") and each not in taken]
+    return sorted(
+        f"{each.name}/ (no {lab}.ipynb in it)" if each.is_dir() else f"{each.name} (not a notebook)"
+        for each in left
+        if each / f"{lab}.ipynb" not in taken
+    )
+
+
+def _folders(path: Path) -> list[Path]:
+    """One per student; a link to a folder elsewhere is none."""
+    return [each for each in path.iterdir() if each.is_dir() and not each.is_symlink() and each.name[0] != "."]
 
 
 @dataclass(frozen=True)
@@ -52,12 +70,13 @@ def plan(submissions: Path, spec: LabSpec, seed: int, wall_s: float, store: Stor
         raise FileNotFoundError(f"no submission in {submissions}: expected NAME.ipynb or NAME/{spec.name}.ipynb")
     if store is not None:
         store.prepare(len(found))
+        if store.manifest_path.exists() and (there := store.run()).lab != spec.name:
+            raise StoreError(f"{store.out} holds results of {there.lab}, not of {spec.name}: choose another --out")
     run = ClassRun(spec.name, lab_version(spec), seed, __version__, str(submissions.resolve()), wall_s)
     tasks: dict[str, Task] = {}
     done: list[Result] = []
     for name, path in found:
-        task = _task(name, path)
-        key, task = _key(task, spec, seed)
+        key, task = _key(Task(name, path), spec, seed)
         run.keys[name], run.paths[name] = key, _below(path, submissions)
         old = store.get(key) if store is not None and resume else None
         if old is not None and old.is_graded:
@@ -67,21 +86,21 @@ def plan(submissions: Path, spec: LabSpec, seed: int, wall_s: float, store: Stor
     return Plan(run, tuple(tasks.values()), tuple(done))
 
 
-def carry_out(plan: Plan, setting: Setting, num_workers: int, store: Store | None, seen: Seen) -> list[Result]:
+def carry_out(plan: Plan, graded_by: GradedBy, store: Store | None, seen: Seen) -> list[Result]:
     """Grade what is left; each result is kept as it comes. Returns one result per submission, by name.
+
+    `graded_by` gives each task's result as it comes: `crew.grade_all`, or `cluster.grade_on_cluster`.
 
     Raises:
         StoreError: a result could not be written; those before it are kept, and `--resume` does the rest.
     """
-    if store is not None:
-        store.begin(plan.run)
     names: dict[str, list[str]] = {}
     for name, key in plan.run.keys.items():
         names.setdefault(key, []).append(name)
     results = {each.submission: each for each in plan.done}
     for each in plan.done:
         seen(each)
-    with contextlib.closing(grade_all(setting, plan.tasks, num_workers)) as graded:  # type: ignore[type-var]
+    with contextlib.closing(graded_by(plan.tasks)) as graded:
         for task, result in graded:
             key = plan.run.keys[task.name]
             if store is not None:
@@ -93,35 +112,28 @@ def carry_out(plan: Plan, setting: Setting, num_workers: int, store: Store | Non
     return [results[name] for name in sorted(results)]
 
 
-def resumed_seed(store: Store, lab: str, seed: int | None) -> int | None:
-    """The seed of the run that is taken up again; the one asked for where there is no run yet.
+def resumed(store: Store, seed: int | None, wall_s: float | None) -> tuple[int | None, float | None]:
+    """Seed and time limit of the run that is taken up again; those asked for where there is no run yet.
 
     Raises:
-        StoreError: the run there is of another lab, or of another seed than asked for.
+        StoreError: the run there was begun with others than asked for.
     """
     if not store.manifest_path.exists():
-        return seed
+        return seed, wall_s
     run = store.run()
-    if run.lab != lab:
-        raise StoreError(f"{store.out} holds results of {run.lab}, not of {lab}: choose another --out")
-    if seed is not None and seed != run.seed:
-        raise StoreError(f"{store.out} was begun with --seed {run.seed}: leave --seed out, or choose another --out")
-    return run.seed
-
-
-def _task(name: str, path: Path) -> Task:
-    return Task(name, path)
+    for option, wanted, was in (("--seed", seed, run.seed), ("--timeout", wall_s, run.wall_s)):
+        if wanted not in (None, was):
+            raise StoreError(
+                f"{store.out} was begun with {option} {was:g}: leave {option} out, or choose another --out"
+            )
+    return run.seed, run.wall_s
 
 
 def _key(task: Task, spec: LabSpec, seed: int) -> tuple[str, Task]:
     """The key of a submission; a file that cannot be read has one of its own, so that its result is kept too."""
     try:
-        if not task.path.is_file() or task.path.is_symlink():
-            raise OSError("not a file")
         key = key_of(task.path, spec, seed)
     except OSError:
-        from hashlib import sha256
-
         return sha256(f"unreadable {task.name}".encode(errors="replace")).hexdigest()[:40], task
     return key.name, Task(task.name, task.path, key.source_sha256)
 

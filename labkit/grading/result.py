@@ -11,6 +11,7 @@ from typing import Any
 from labkit import __version__
 from labkit.course.lab_spec import LabSpec
 from labkit.grading.marking import Mark, lab_version, not_marked, versions
+from labkit.grading.submission import open_regular
 
 ATTEMPTS = 3  # at what is the grader's own fault
 
@@ -97,13 +98,13 @@ class Key:
 
 
 def key_of(path: Path, spec: LabSpec, seed: int) -> Key:
-    """The key of a file as it is now. Raises OSError where it cannot be read."""
+    """The key of a file as it is now. Raises OSError where it cannot be read, or is a link, a pipe or a folder."""
     return Key(_sha256(path), spec.name, lab_version(spec), "cpu", seed)
 
 
 def _sha256(path: Path) -> str:
     digest = sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()

@@ -149,6 +149,35 @@ def test_ended_as_a_whole_tree_in_time(gemm: LabSpec, gemm_grader: Grader, tmp_p
     assert len(descendants(os.getpid())) < 20
 
 
+TELLS_ALL = """
+import gc, os
+SEEN = []
+def tell(*args):
+    for thing in gc.get_objects():
+        if type(thing).__name__ == "Case":
+            SEEN.append(tuple(thing.args))
+    SEEN.append(args)
+    with open("/tmp/seen", "a") as file:
+        file.write(repr(SEEN))
+    raise ValueError(open("/tmp/seen").read()[:1900] + repr(SEEN))
+def gemm_flops(m, n, k):
+    tell(m, n, k)
+"""
+
+
+def test_no_hidden_input_can_be_told_to_the_learner(gemm: LabSpec, gemm_grader: Grader, tmp_path: Path) -> None:
+    """The code keeps every input that it can find, in memory and in files, and tells all in what it raises."""
+    result = gemm_grader.grade(hand_in(gemm, tmp_path, TELLS_ALL))
+    told = feedback_page(gemm, result) + feedback_notebook(gemm, result)
+    shown, hidden = (
+        {case.args[0] for each in gemm.exercises for case in each.make_cases(seed)} for seed in (0, gemm_grader.seed)
+    )
+    assert any(str(size) in told for size in shown if size > 100), "the public inputs were told"
+    secret = {size for size in hidden - shown if size > 100}
+    assert len(secret) > 3
+    assert not [size for size in secret if re.search(rf"\b{size}\b", told)]
+
+
 # --- the notebook itself ----------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from labkit.course.paths import ROOT, solution_path, source_path
 from labkit.course.release import released_lab
 from labkit.grading.nbgrader import HOME, NbgraderCourse
 
+NBGRADER = "nbgrader==0.9.6"
 STUB = re.compile(
     r"^\s*(# YOUR CODE HERE|raise NotImplementedError\(.*\)|# imports and helper functions of yours.*"
     r"|\w+ = None  # write your number here.*)$"
@@ -34,7 +35,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> NbgraderCourse:
 
 def install() -> None:
     subprocess.run([sys.executable, "-m", "venv", str(HOME)], check=True, capture_output=True)
-    command = [str(HOME / "bin" / "python"), "-m", "pip", "install", "--quiet", "nbgrader"]
+    command = [str(HOME / "bin" / "python"), "-m", "pip", "install", "--quiet", NBGRADER]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=280)
     except subprocess.TimeoutExpired:

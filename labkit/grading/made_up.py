@@ -60,7 +60,22 @@ DEMO: dict[str, dict[str, str] | None] = {  # name -> what differs from our answ
         "gemm_flops": "import warnings\n\ndef gemm_flops(m, n, k):\n"
         "    warnings.warn('careful')\n    return m * n * k * 2"
     },
+    "kai": {"im2col": "def im2col(x, kernel, stride=1, padding=0, dilation=1):\n    return x.reshape(len(x), -1)"},
+    "lena": {"gemm_flops": "def gemm_flops(m, n, k):\n    return m * n * k"},
+    # Not only honest work comes in; each of these earns what its other answers are worth, and no more.
+    "mallory": {
+        "gemm_flops": "import labkit.course.compare as c\nc.compare_count = lambda *a: None\n\n"
+        "def gemm_flops(m, n, k):\n    return 0"
+    },
+    "nils": {"gemm_flops": "import os\nwhile True:\n    os.fork()"},
+    "olga": {"gemm_flops": "def gemm_flops(m, n, k):\n    return bytearray(2**38)"},
+    "pia": {
+        "gemm_flops": "import urllib.request\n\ndef gemm_flops(m, n, k):\n"
+        "    return int(urllib.request.urlopen('http://example.org').read())"
+    },
+    "quin": {"gemm_flops": "def gemm_flops(m, n, k):\n    raise ValueError('<script>alert(1)</script>')"},
 }
+CANVAS_COLUMN = "Lab 01 (123)"
 
 
 def write_demo(folder: Path, spec: LabSpec) -> int:
@@ -71,3 +86,13 @@ def write_demo(folder: Path, spec: LabSpec) -> int:
         write(folder, name, submission(spec, {} if different is None else {**ours, **different}))
     (folder / "jo.ipynb").write_text("<html>please sign in</html>", encoding="utf-8")
     return len(DEMO) + 1
+
+
+def write_canvas_export(path: Path, spec: LabSpec) -> None:
+    """The class's gradebook as Canvas would export it."""
+    lines = [
+        f"Student,ID,SIS User ID,SIS Login ID,Section,{CANVAS_COLUMN},Final Score",
+        f"    Points Possible,,,,,{spec.points},(read only)",
+        *(f'"Student, {name.title()}",{n},u{n},{name},A,,' for n, name in enumerate((*DEMO, "jo"), start=1)),
+    ]
+    path.write_text("".join(f"{line}\r\n" for line in lines), encoding="utf-8", newline="")

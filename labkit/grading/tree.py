@@ -1,7 +1,7 @@
 """What a tree of processes uses together, read from outside: memory, CPU time, how many.
 
 A limit of the kernel binds one process at a time, so a submission could split. Where a cgroup is ours to use it
-would count exactly; none is on most machines, so the tree is read every quarter of a second.
+would count exactly; none is on most machines, so the tree is read every fifth of a second.
 """
 
 import contextlib

@@ -5,7 +5,8 @@ as its standard input. Modes:
 
 - `warm`: hello, then one fork for each job; the job's own socket comes with the message. Where the child can have
   name spaces of its own (`namespaces.py`) no submission can reach the next; the hello says whether it can.
-- `once`: the job comes over the standard input itself, and the process ends with it.
+- `once`: the job comes over the standard input and the answers leave by the standard output, two pipes that a
+  container engine gives; the process ends with the job.
 
 Nothing of a learner's ever runs in the warm process itself, it holds no seed, no expected value and no bank of
 answers, and it is thrown away when a run cannot be ended as a whole.
@@ -23,7 +24,7 @@ import traceback
 from pathlib import Path
 
 from labkit.grading import namespaces
-from labkit.grading.channel import receive_frame, send_frame
+from labkit.grading.channel import Channel, Pipes, receive_frame, send_frame
 from labkit.grading.limits import Limits, limit_this_process
 from labkit.grading.tree import kill_all_below
 
@@ -36,16 +37,18 @@ def main() -> None:
     """The command line of the sandbox."""
     lab, uid, mode, libraries = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4:]
     namespaces.be_ordinary(uid)
+    own = mode != "limits-only" and namespaces.can_enter()
+    if mode == "once":
+        pipes = Pipes(os.dup(0), os.dup(1))
+        _nothing_on(0)
+        _nothing_on(1)
+        _answer(pipes, own, _warm_up(lab, libraries))
     control = socket.socket(fileno=os.dup(0))
     _nothing_on(0)
-    own = mode != "limits-only" and namespaces.can_enter()
     if mode == "limits-only":
         namespaces.die_with_parent()
         namespaces.adopt_orphans()
     for_probes = _warm_up(lab, libraries)
-    if mode == "once":
-        _nothing_on(1)
-        _answer(control, own, for_probes)
     send_frame(control, json.dumps({"own_name_spaces": own}).encode())
     gc.collect()
     gc.freeze()  # the collector leaves these pages alone, so they stay shared with the children
@@ -76,19 +79,29 @@ def _one_job(control: socket.socket, own: bool, for_probes: tuple[str, ...]) -> 
 
 def _wait_for(child: int, control: socket.socket, own: bool) -> int:
     """The child's status; it is ended when the grader says so, or is gone."""
-    ended = os.pidfd_open(child)
-    try:
-        if control.fileno() in select.select([control.fileno(), ended], [], [])[0]:
+    while not _has_ended(child, control):
+        if select.select([control], [], [], 0)[0]:
             if control.recv(len(STOP)) != STOP:
                 os._exit(0)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGTERM if own else signal.SIGKILL)
-    finally:
-        os.close(ended)
+            break
     return os.waitpid(child, 0)[1]
 
 
-def _answer(channel: socket.socket, own: bool, for_probes: tuple[str, ...]) -> None:
+def _has_ended(child: int, control: socket.socket) -> bool:
+    """Wait until the child ends or the grader says something; whether it was the child."""
+    if not hasattr(os, "pidfd_open"):  # not Linux: look again and again
+        select.select([control], [], [], 0.01)
+        return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    ended = os.pidfd_open(child)
+    try:
+        return ended in select.select([control.fileno(), ended], [], [])[0]
+    finally:
+        os.close(ended)
+
+
+def _answer(channel: Channel, own: bool, for_probes: tuple[str, ...]) -> None:
     """Take one job, shut this process in, run it; never returns."""
     from labkit.grading import given, replay
 
@@ -106,7 +119,7 @@ def _answer(channel: socket.socket, own: bool, for_probes: tuple[str, ...]) -> N
         _nothing_on(2)
         _start_clean(job.limits)
         send_frame(channel, b"ready")  # from here on, whatever happens is the submission's own doing
-        replay.run(job, lambda data: send_frame(channel, data))
+        replay.run(job, lambda data: send_frame(channel, data), lambda: receive_frame(channel, MAX_JOB_BYTES))
         code = 0
     except BaseException:
         with contextlib.suppress(OSError):
@@ -123,6 +136,9 @@ def _start_clean(limits: Limits) -> None:
     home.mkdir(parents=True, exist_ok=True)
     os.chdir(home)
     limit_this_process(limits)
+    os.nice(5)  # whoever watches it comes first
+    with contextlib.suppress(OSError):  # where memory runs short, the system ends this one, and not the grader
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _warm_up(lab: str, libraries: list[str]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The wall: chosen by trying it, refused without, named in the result."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from labkit.course.exercises import lab_spec
 from labkit.course.paths import ROOT
 from labkit.grading import isolation, made_up
+from labkit.grading import sandbox as sandbox_module
 from labkit.grading.grade import Grader
 from labkit.grading.isolation import KINDS, LIMITS_ONLY, NoIsolation, choose
 from labkit.grading.limits import MIB, Limits
@@ -46,11 +48,11 @@ def test_the_strongest_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("engine", ["podman", "docker"])
 def test_a_containers_command_leaves_nothing_open(engine: str) -> None:
     """Construction only: no engine runs where this was written, so the container itself is not verified here."""
-    command = KINDS[engine].wrap(["-m", "labkit.grading.warm", "00_start_here", "0", "once"], LIMITS)
+    command = KINDS[engine].wrap(["-m", "labkit.grading.warm", "00_start_here", "0", "once"], LIMITS, "labkit-x")
     line = " ".join(command)
     assert command[:2] == [engine, "run"]
     for wanted in (
-        "--rm", "--init", "--network none", "--ipc none", "--read-only", "--cap-drop all",
+        "--name labkit-x", "--init", "--network none", "--ipc none", "--read-only", "--cap-drop all",
         "--security-opt no-new-privileges", "--user 65534:65534", "--pids-limit 50", "--memory 1048576000",
         "--memory-swap 1048576000", "--cpus 1", "--pull never", "size=268435456",
     ):  # fmt: skip
@@ -61,7 +63,7 @@ def test_a_containers_command_leaves_nothing_open(engine: str) -> None:
 
 
 def test_bubblewrap_binds_python_and_labkit_and_nothing_of_the_graders() -> None:
-    command = KINDS["bubblewrap"].wrap(["-c", "pass"], LIMITS)
+    command = KINDS["bubblewrap"].wrap(["-c", "pass"], LIMITS, "")
     bound = [command[index + 1] for index, part in enumerate(command) if part in ("--bind", "--ro-bind")]
     assert str(ROOT / "labkit") in bound
     assert "--bind" not in command
@@ -72,7 +74,7 @@ def test_bubblewrap_binds_python_and_labkit_and_nothing_of_the_graders() -> None
 def inside(code: str) -> str:
     if isolation.why_not("bubblewrap"):
         pytest.skip(f"bubblewrap does not work here: {isolation.why_not('bubblewrap')}")
-    command = KINDS["bubblewrap"].wrap(["-c", code], LIMITS)
+    command = KINDS["bubblewrap"].wrap(["-c", code], LIMITS, "")
     run = subprocess.run(
         command, env=isolation.environment_inside(isolation.HOME), capture_output=True, text=True, timeout=60
     )
@@ -107,7 +109,7 @@ print(sorted(name for _, name in socket.if_nameindex()), len([p for p in os.list
 
 
 def test_a_sandbox_that_does_not_start_is_the_graders_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = isolation.Isolation("bubblewrap", lambda arguments, limits: ["false"])
+    broken = isolation.Isolation("bubblewrap", lambda arguments, limits, tag: ["false"])
     with pytest.raises(GraderFault, match="did not start"):
         Sandbox("00_start_here", broken, LIMITS).warm_up()
 
@@ -115,7 +117,7 @@ def test_a_sandbox_that_does_not_start_is_the_graders_fault(monkeypatch: pytest.
 def test_the_graders_fault_is_tried_again_and_costs_nothing(tmp_path: Path) -> None:
     starts: list[int] = []
 
-    def broken(arguments: object, limits: Limits) -> list[str]:
+    def broken(arguments: object, limits: Limits, tag: str) -> list[str]:
         starts.append(1)
         return ["false"]
 
@@ -127,6 +129,50 @@ def test_the_graders_fault_is_tried_again_and_costs_nothing(tmp_path: Path) -> N
     assert (result.outcome, result.is_graded) == ("infrastructure", False)
     assert "through no fault of yours" in result.marks[0].feedback
     assert result.notes[0].startswith("tried 3 times: the sandbox did not start")
+
+
+# Stands in for podman where none is: it gives the program two pipes, as engines do, and notes what it was asked.
+ENGINE = """#!/bin/sh
+echo "$@" >> "{log}"
+case "$1" in
+  inspect) echo {oom} ;;
+  run) while [ "$1" != python ]; do shift; done; shift; cat | "{python}" "$@" 2>/dev/null | cat ;;
+esac
+"""
+
+
+def engine(folder: Path, monkeypatch: pytest.MonkeyPatch, oom: str = "false") -> Path:
+    """A stand-in engine on the path; returns the file in which it notes its calls."""
+    log = folder / "calls.txt"
+    (folder / "podman").write_text(ENGINE.format(log=log, oom=oom, python=sys.executable))
+    (folder / "podman").chmod(0o755)
+    monkeypatch.setattr(isolation, "HOME", str(folder))
+    monkeypatch.setattr(sandbox_module, "HOME", str(folder))
+    path = f"{folder}:/usr/bin:/bin"
+    monkeypatch.setenv("PATH", path)
+    outer = {**isolation.environment_inside(str(folder)), "PATH": path}
+    monkeypatch.setattr(sandbox_module, "outer_environment", lambda home: outer)
+    monkeypatch.setattr(isolation, "outer_environment", lambda home: outer)
+    return log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("oom", ["false", "true"])
+def test_a_container_is_spoken_to_through_pipes_and_removed_by_name(
+    oom: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine is a stand-in; that a real one works is found by trying it, where there is one."""
+    log = engine(tmp_path, monkeypatch, oom)
+    spec = lab_spec("00_start_here")
+    leaves = "import os\nos._exit(1)" if oom == "true" else made_up.solutions(spec)["median"]
+    path = made_up.write(tmp_path, "ann", made_up.submission(spec, {"median": leaves}))
+    with Sandbox(spec.name, KINDS["podman"], LIMITS) as sandbox:
+        result = Grader(spec, 7, sandbox).grade(path)
+    assert (result.outcome, result.run["isolation"]) == ("out of memory" if oom == "true" else "pass", "podman")
+    calls = [line.split() for line in log.read_text().splitlines()]
+    started = {call[call.index("--name") + 1] for call in calls if call[0] == "run"}
+    assert started
+    assert started == {call[2] for call in calls if call[:2] == ["rm", "--force"]}
 
 
 @pytest.mark.slow

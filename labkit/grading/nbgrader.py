@@ -76,6 +76,7 @@ class NbgraderCourse:
         environment = {
             **os.environ,
             "JUPYTER_PATH": str(self.folder / "jupyter"),
+            "PATH": f"{self.environment / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",  # it calls alembic by name
             "PYTHONPATH": "",
             "MPLBACKEND": "agg",
         }

@@ -11,9 +11,12 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from labkit.grading.result import Result
 
@@ -63,15 +66,32 @@ class Store:
             (self.out / "results" / ".trial").unlink()
             free = shutil.disk_usage(self.out).free
         except OSError as error:
-            raise StoreError(
-                f"{self.out} cannot be written to ({error.strerror or error}): choose another --out"
-            ) from error
+            raise self._cannot_write(error) from error
         needed = SPARE_BYTES + num_submissions * BYTES_EACH
         if free < needed:
             raise StoreError(
                 f"{self.out} has {free / 1e6:,.0f} MB free, and {num_submissions} results need about"
                 f" {needed / 1e6:,.0f} MB: make room, or choose another --out"
             )
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else grades into this folder meanwhile; a lock ends with its process, however that ends.
+
+        Raises:
+            StoreError: somebody does, or the folder cannot be written to.
+        """
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.out / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise StoreError(f"another run is grading into {self.out}: wait for it, or choose another --out") from error
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def _cannot_write(self, error: OSError) -> StoreError:
+        return StoreError(f"{self.out} cannot be written to ({error.strerror or error}): choose another --out")
 
     # --- what is graded -----------------------------------------------------------------------------------
 

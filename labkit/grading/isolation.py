@@ -6,11 +6,13 @@
 | bubblewrap | Python and labkit, read-only | none | the program, and name spaces |
 | limits only | everything that this user may read or write | open | nothing: never for strangers' work |
 
-Limits on time, memory, processes and output hold behind each of them (`limits.py`, `tree.py`).
+Limits on time, memory, processes and output hold behind each of them (`limits.py`, `tree.py`); of a container the
+engine counts memory and processes, of the others the watch of `tree.py` does.
 """
 
-import json
+import contextlib
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -30,7 +32,7 @@ LIMITS_ONLY = "limits-only"
 TRIAL = "import labkit.grading.warm, os, socket; socket.socket(); os.listdir('/tmp'); print('labkit')"
 NOT_ISOLATED = "not isolated: limits only"
 
-Wrap = Callable[[Sequence[str], Limits], list[str]]
+Wrap = Callable[[Sequence[str], Limits, str], list[str]]  # (arguments, limits, tag) -> command
 
 
 class NoIsolation(RuntimeError):
@@ -55,26 +57,48 @@ class Isolation:
         """Whether it keeps a submission from the machine's files and network."""
         return self.name != LIMITS_ONLY
 
+    def ran_out_of_memory(self, tag: str) -> bool:
+        """Whether the engine ended this container for its memory; only an engine knows."""
+        return self.is_container and "true" in self._engine("inspect", "--format", "{{.State.OOMKilled}}", tag)
+
+    def remove(self, tag: str) -> None:
+        """End a container and everything in it: ending the client that started it would leave it running."""
+        if self.is_container:
+            self._engine("rm", "--force", tag)
+
+    def _engine(self, *arguments: str) -> str:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            run = subprocess.run(
+                [self.name, *arguments],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                stdin=subprocess.DEVNULL,
+                env=outer_environment("/tmp"),
+            )
+            return run.stdout
+        return ""
+
 
 # --- the commands -----------------------------------------------------------------------------------------
 
 
-def podman(arguments: Sequence[str], limits: Limits) -> list[str]:
+def podman(arguments: Sequence[str], limits: Limits, tag: str) -> list[str]:
     """Rootless: the user inside is nobody outside."""
-    return _container("podman", arguments, limits, ["--userns", "auto"] if os.getuid() == 0 else [])
+    return _container("podman", arguments, limits, tag)
 
 
-def docker(arguments: Sequence[str], limits: Limits) -> list[str]:
+def docker(arguments: Sequence[str], limits: Limits, tag: str) -> list[str]:
     """Through the daemon, as a user that owns nothing."""
-    return _container("docker", arguments, limits, [])
+    return _container("docker", arguments, limits, tag)
 
 
-def _container(engine: str, arguments: Sequence[str], limits: Limits, more: list[str]) -> list[str]:
+def _container(engine: str, arguments: Sequence[str], limits: Limits, tag: str) -> list[str]:
     environment = [
         part for name, value in environment_inside(HOME, in_image=True).items() for part in ("--env", f"{name}={value}")
     ]
     return [
-        engine, "run", "--rm", "--interactive", "--init", "--pull", "never", *more,
+        engine, "run", "--name", tag, "--interactive", "--init", "--pull", "never",
         "--network", "none", "--ipc", "none", "--read-only", "--cap-drop", "all",
         "--security-opt", "no-new-privileges", "--user", "65534:65534",
         "--pids-limit", str(limits.num_processes), "--memory", str(limits.memory_bytes),
@@ -84,7 +108,7 @@ def _container(engine: str, arguments: Sequence[str], limits: Limits, more: list
     ]  # fmt: skip
 
 
-def bubblewrap(arguments: Sequence[str], limits: Limits) -> list[str]:
+def bubblewrap(arguments: Sequence[str], limits: Limits, tag: str) -> list[str]:
     """Own user, pid, mount, network and ipc spaces; a root that holds Python and labkit, read-only, and nothing else.
 
     Root keeps its own user space and then becomes an ordinary user for good (`namespaces.be_ordinary`): a user space
@@ -108,7 +132,7 @@ def bubblewrap(arguments: Sequence[str], limits: Limits) -> list[str]:
     ]  # fmt: skip
 
 
-def limits_only(arguments: Sequence[str], limits: Limits) -> list[str]:
+def limits_only(arguments: Sequence[str], limits: Limits, tag: str) -> list[str]:
     """No wall."""
     return [sys.executable, *arguments]
 
@@ -185,7 +209,8 @@ def choose(wanted: str | None = None) -> Isolation:
 @cache
 def why_not(name: str) -> str:
     """Why a wall does not work here, found by trying it; empty when it works."""
-    command = KINDS[name].wrap(["-c", TRIAL], Limits())
+    tag = new_tag()
+    command = KINDS[name].wrap(["-c", TRIAL], Limits(), tag)
     if not shutil.which(command[0]):
         return f"no program {command[0]}"
     try:
@@ -194,6 +219,8 @@ def why_not(name: str) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{type(error).__name__}: {error}"
+    finally:
+        KINDS[name].remove(tag)
     if trial.returncode == 0 and trial.stdout.strip() == "labkit":
         return ""
     return (trial.stderr.strip().splitlines() or [f"exit status {trial.returncode}"])[-1][:200]
@@ -205,6 +232,6 @@ def outer_environment(home: str) -> dict[str, str]:
     return {**environment_inside(home), **{name: os.environ[name] for name in kept if name in os.environ}}
 
 
-def as_json() -> str:
-    """What works here and why the rest does not, for `labkit grade --isolation ?`."""
-    return json.dumps({name: why_not(name) or "works" for name in KINDS}, indent=1)
+def new_tag() -> str:
+    """A name for one container, that no other one has."""
+    return f"labkit-{secrets.token_hex(8)}"

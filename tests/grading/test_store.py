@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from labkit.cli import main
 from labkit.course.lab_spec import LabSpec
 from labkit.grading import made_up, store
+from labkit.grading.classroom import find_submissions, overlooked
 from labkit.grading.feedback import file_name
 from labkit.grading.result import Key, Result, infrastructure
 from labkit.grading.store import ClassRun, Store, StoreError, write_atomically
@@ -206,6 +207,42 @@ def test_resume_refuses_another_lab_or_seed(folder: Path, graded: Path) -> None:
         assert reason in " ".join(run.output.split())
 
 
+def test_resume_keeps_the_runs_own_time_limit(folder: Path, graded: Path) -> None:
+    command = ["grade", str(folder), "--lab", "00_start_here", "--out", str(graded), "--resume", "--timeout", "9"]
+    run = CliRunner().invoke(main, command)
+    assert run.exit_code == 2
+    assert "was begun with --timeout 120" in " ".join(run.output.split())
+
+
+def test_a_folder_of_another_labs_results_is_not_written_over(gemm: LabSpec, folder: Path, tmp_path: Path) -> None:
+    Store(tmp_path).begin(ClassRun(gemm.name, "1-x", 7, "0", "x", 9.0))
+    run = CliRunner().invoke(main, ["grade", str(folder), "--lab", "00_start_here", "--out", str(tmp_path)])
+    assert run.exit_code == 2
+    assert "holds results of 01_gemm_im2col, not of 00_start_here" in " ".join(run.output.split())
+
+
+def test_two_runs_never_write_into_one_folder(folder: Path, tmp_path: Path) -> None:
+    with Store(tmp_path).locked():
+        run = CliRunner().invoke(main, ["grade", str(folder), "--lab", "00_start_here", "--out", str(tmp_path)])
+    assert run.exit_code == 2
+    assert "another run is grading into" in run.output
+
+
+def test_nobodys_work_is_passed_over_in_silence(tmp_path: Path, start: LabSpec) -> None:
+    for name in ("ann", "bob", ".cache"):
+        (tmp_path / name).mkdir()
+    made_up.write(tmp_path / "ann", start.name, {})
+    made_up.write(tmp_path / "bob", "00_start_here (1)", {})
+    (tmp_path / "cy.zip").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "ann")
+    assert [name for name, _ in find_submissions(tmp_path, start.name)] == ["ann"]
+    assert overlooked(tmp_path, start.name) == [
+        "bob/ (no 00_start_here.ipynb in it)",
+        "cy.zip (not a notebook)",
+        "link/ (no 00_start_here.ipynb in it)",
+    ]
+
+
 def test_an_empty_folder_is_not_a_success(tmp_path: Path) -> None:
     run = CliRunner().invoke(main, ["grade", str(tmp_path), "--lab", "00_start_here"])
     assert run.exit_code == 2
@@ -237,3 +274,14 @@ def test_regrading_with_the_same_check_moves_nobody(graded: Path) -> None:
     run = CliRunner().invoke(main, ["regrade", str(graded), "--dry-run", "--json"])
     assert run.exit_code == 0, run.output
     assert json.loads(run.stdout) == []
+
+
+def test_a_regrade_that_finds_a_submission_gone_leaves_the_class_as_it_was(
+    folder: Path, graded: Path, tmp_path: Path
+) -> None:
+    before = (graded / "class.json").read_bytes()
+    (tmp_path / "one.ipynb").write_bytes((folder / "wrong.ipynb").read_bytes())
+    run = CliRunner().invoke(main, ["regrade", str(graded), "--submissions", str(tmp_path)])
+    assert run.exit_code == 2
+    assert "Put them back, or their results are lost" in " ".join(run.output.split())
+    assert (graded / "class.json").read_bytes() == before

@@ -15,41 +15,50 @@ import click
 @click.option("--submissions", type=click.Path(exists=True, path_type=Path), help="Where they lie now, if they moved.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Submissions at a time (default: one per core).")
 @click.option("--isolation", help="podman, docker, bubblewrap or limits-only (default: the strongest that works).")
+@click.option("--cluster", metavar="ADDRESS", help="Spread over the Dask cluster whose scheduler is at ADDRESS.")
 @click.option("--dry-run", is_flag=True, help="Say who would move, and keep the results as they are.")
 @click.option("--json", "as_json", is_flag=True, help="Print the moves as JSON, and nothing else on stdout.")
 def regrade(
-    grades: Path, submissions: Path | None, jobs: int | None, isolation: str | None, dry_run: bool, as_json: bool
+    grades: Path,
+    submissions: Path | None,
+    jobs: int | None,
+    isolation: str | None,
+    cluster: str | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Grade the class in GRADES again, with the same seed, and say who moves and why.
 
     Exit code 0 when every submission has a result again; 1 when the grader could not do its part for some.
     """
-    from labkit.commands.grade import num_cores, progress, write_pages
+    from labkit.commands.grade import graders, progress, refusals, write_pages
     from labkit.grading.classroom import carry_out, plan, spec_of
     from labkit.grading.crew import Setting
-    from labkit.grading.isolation import NoIsolation, choose
     from labkit.grading.limits import Limits
     from labkit.grading.regrade import moves, moves_csv
     from labkit.grading.store import Store, StoreError, write_atomically
 
     store = Store(grades)
-    try:
+    with refusals(None), store.locked():
         run = store.run()
+        spec = spec_of(run)
         before = store.results(run)
         folder = submissions or Path(run.folder)
         if not folder.exists():
             raise StoreError(f"the submissions are no longer in {folder}: say where with --submissions")
-        wall = choose(isolation)
-        work = plan(folder, spec_of(run), run.seed, run.wall_s, None if dry_run else store, resume=False)
-        setting = Setting(run.lab, run.seed, wall.name, Limits(wall_s=run.wall_s))
-        with progress(len(work.run.keys), wall.label) as seen:
-            after = carry_out(work, setting, jobs or num_cores(), None if dry_run else store, seen)
-    except (NoIsolation, StoreError, FileNotFoundError) as error:
-        raise click.UsageError(str(error)) from error
-    found = moves(before, after)
-    if not dry_run:
-        write_pages(store, spec_of(run), after)
-        write_atomically(grades / "regrade.csv", moves_csv(found))
+        keep = None if dry_run else store
+        setting = Setting(run.lab, run.seed, isolation, Limits(wall_s=run.wall_s))
+        with graders(setting, jobs, cluster) as (graded_by, wall):
+            work = plan(folder, spec, run.seed, run.wall_s, keep, resume=False)
+            if gone := sorted(set(run.keys) - set(work.run.keys)):
+                raise StoreError(f"no longer in {folder}: {', '.join(gone)}. Put them back, or their results are lost")
+            with progress(len(work.run.keys), wall) as seen:
+                after = carry_out(work, graded_by, keep, seen)
+        found = moves(before, after)
+        if not dry_run:  # last, so that one that is stopped leaves the class as it was
+            store.begin(work.run)
+            write_pages(store, spec, after)
+            write_atomically(grades / "regrade.csv", moves_csv(found))
     if as_json:
         print(json.dumps([asdict(each) for each in found], indent=1, ensure_ascii=False))
     else:

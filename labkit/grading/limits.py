@@ -17,7 +17,7 @@ class Limits:
     cell_s: float = 20.0  # one cell of the notebook
     exercise_s: float = 10.0  # all cases of one exercise; shorter than the whole run, so that it explains
     memory_bytes: int = 4096 * MIB  # resident, whole tree; CPU torch needs under 1 GiB
-    num_processes: int = 128  # whole tree, threads not counted
+    num_processes: int = 64  # whole tree, threads not counted
     file_bytes: int = 64 * MIB  # one file
     disk_bytes: int = 256 * MIB  # everything in the private /tmp
     answer_bytes: int = 66 * MIB  # one exercise's answers
@@ -42,7 +42,7 @@ def limit_this_process(limits: Limits) -> None:
         (resource.RLIMIT_CPU, int(limits.cpu_s) + 1),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         # Threads count here. Root is exempt, and so is a name space that root made: tree.py counts as well.
-        (resource.RLIMIT_NPROC, 2 * limits.num_processes + 32),
+        (resource.RLIMIT_NPROC, limits.num_processes + 32),
         (resource.RLIMIT_NOFILE, 1024),
     ):
         _, hard = resource.getrlimit(kind)

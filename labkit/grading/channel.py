@@ -3,11 +3,13 @@
 Both sides cap what they take. What comes out of a sandbox is a learner's word: data that is judged, never a verdict.
 """
 
+import os
 import select
 import socket
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 HEADER = struct.Struct("<Q")
 CHUNK_BYTES = 2**20
@@ -17,14 +19,39 @@ class TooLarge(ValueError):
     """A frame that is longer than agreed."""
 
 
-def send_frame(channel: socket.socket, data: bytes) -> None:
+@dataclass(frozen=True)
+class Pipes:
+    """A pipe to read and one to write, as one channel: what a container's standard input and output are."""
+
+    reader: int
+    writer: int
+
+    def fileno(self) -> int:
+        """To wait for what comes in."""
+        return self.reader
+
+    def recv(self, num_bytes: int) -> bytes:
+        """As a socket's."""
+        return os.read(self.reader, num_bytes)
+
+    def sendall(self, data: bytes) -> None:
+        """As a socket's."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self.writer, view) :]
+
+
+Channel = socket.socket | Pipes
+
+
+def send_frame(channel: Channel, data: bytes) -> None:
     """Write one frame; blocks until it is taken."""
     channel.sendall(HEADER.pack(len(data)))
     channel.sendall(data)
 
 
 def receive_frame(
-    channel: socket.socket,
+    channel: Channel,
     max_bytes: int,
     deadline: float | None = None,
     watch: Callable[[], None] | None = None,
@@ -44,7 +71,7 @@ def receive_frame(
 
 
 def _receive(
-    channel: socket.socket, num_bytes: int, deadline: float | None, watch: Callable[[], None] | None, pause_s: float
+    channel: Channel, num_bytes: int, deadline: float | None, watch: Callable[[], None] | None, pause_s: float
 ) -> bytes:
     parts: list[bytes] = []
     while num_bytes:
@@ -60,7 +87,7 @@ def _receive(
     return b"".join(parts)
 
 
-def _wait(channel: socket.socket, deadline: float | None, watch: Callable[[], None] | None, pause_s: float) -> None:
+def _wait(channel: Channel, deadline: float | None, watch: Callable[[], None] | None, pause_s: float) -> None:
     if deadline is None and watch is None:
         return
     while True:
