@@ -8,9 +8,9 @@ import nbformat
 from labkit.course.lab import RUNGS
 from labkit.course.lab_spec import LabSpec
 from labkit.grading.marking import Mark
-from labkit.grading.page import outcome_class, page, plain, table, text
+from labkit.grading.page import outcome_class, page, plain, prose, table, text
 from labkit.grading.result import Result
-from labkit.grading.submission import Submission, rebuild
+from labkit.grading.submission import Submission, rebuild, used_names
 
 # For a learner: what an outcome means, and what to do about it.
 MEANING = {
@@ -65,16 +65,29 @@ def feedback_page(spec: LabSpec, result: Result) -> str:
 def _exercise(spec: LabSpec, result: Result, each: Mark) -> list[str]:
     exercise = spec.exercise(each.exercise)
     parts = [f"<h2><code>{text(each.exercise)}</code> {_chip(each.outcome)}</h2>"]
-    parts.append(f"<p>{text(exercise.goal)}</p><pre>{text(each.feedback)}</pre>")
+    parts.append(f"<p>{prose(exercise.goal)}</p><pre>{text(each.feedback)}</pre>")
+    if each.outcome != "pass" and (wrong := _leans_on(result, each.exercise)):
+        names = ", ".join(f"<code>{text(name)}</code>" for name in wrong)
+        parts.append(f"<p>It uses your answer to {names}, which is not right yet: begin there.</p>")
     source = result.answers.get(each.exercise)
     if source is not None:
         parts.append(f"<details><summary>your answer, as it was graded</summary><pre>{text(source)}</pre></details>")
     if each.outcome not in ("pass", "infrastructure"):
         parts += [
-            f"<details><summary>hint {number}: {rung}</summary><p>{text(hint)}</p></details>"
+            f"<details><summary>hint {number}: {rung}</summary><p>{prose(hint)}</p></details>"
             for number, (rung, hint) in enumerate(zip(RUNGS, exercise.hints, strict=True), start=1)
         ]
     return parts
+
+
+def _leans_on(result: Result, exercise: str) -> list[str]:
+    """The learner's other answers that this one uses, directly, and that did not pass."""
+    used = used_names(result.answers.get(exercise, ""))
+    return [
+        each.exercise
+        for each in result.marks
+        if each.exercise in used and each.exercise != exercise and each.outcome != "pass"
+    ]
 
 
 def _chip(outcome: str) -> str:

@@ -203,5 +203,5 @@ class _Hidden(importlib.abc.MetaPathFinder):
 
 
 def say_why_hidden() -> None:
-    """Install the reason; hiding itself is done by the mount space."""
+    """Install the reason. The mount space hides the files themselves; without one, this is what keeps to the rule."""
     sys.meta_path.insert(0, _Hidden())

@@ -26,7 +26,7 @@ from labkit.grading.limits import MIB, Limits
 
 HOME = "/tmp/home"
 SYSTEM_FOLDERS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/alternatives")
-IMAGE = os.environ.get("LABKIT_IMAGE", "labkit")  # what `docker build -t labkit .` makes
+IMAGE = os.environ.get("LABKIT_IMAGE", "labkit")  # one with this package in it
 FIRST_UID = 400_000  # root's submissions run as users from here on, who own nothing
 LIMITS_ONLY = "limits-only"
 TRIAL = "import labkit.grading.warm, os, socket; socket.socket(); os.listdir('/tmp'); print('labkit')"
@@ -200,7 +200,7 @@ def choose(wanted: str | None = None) -> Isolation:
     tried = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
     raise NoIsolation(
         f"nothing here keeps a submission from your files and your network ({tried}). Install bubblewrap (on Debian:"
-        " apt install bubblewrap), or podman and the image that this repository's Dockerfile makes. Is it your own"
+        f" apt install bubblewrap), or podman and an image called {IMAGE} with labkit in it. Is it your own"
         " work, or do you trust whoever wrote it? --isolation limits-only grades it; results then say"
         f" {NOT_ISOLATED!r}."
     )

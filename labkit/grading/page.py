@@ -41,6 +41,15 @@ def text(value: object) -> str:
     return escape(plain(value))
 
 
+def prose(value: object) -> str:
+    """Text of ours, with its `code` as code.
+
+    >>> prose("give `x<y`")
+    'give <code>x&lt;y</code>'
+    """
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", text(value))
+
+
 def plain(value: object) -> str:
     """Anything as plain text: no terminal colours, no control or direction characters, and not endless."""
     cleaned = CONTROL.sub("\ufffd", ANSI.sub("", str(value).replace("\r\n", "\n")))

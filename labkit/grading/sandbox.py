@@ -81,6 +81,11 @@ class Sandbox:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int:
+        """The process above everything in it; 0 while it is not running."""
+        return self._process.pid if self._process else 0
+
     def run(self, job: Job, hidden: dict[str, bytes]) -> Ended:
         """The answers to one job, and to the hidden inputs of its exercises.
 

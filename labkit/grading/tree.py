@@ -49,6 +49,11 @@ def usage(pid: int, memory_limit_bytes: int) -> Usage:
     return Usage(len(pids), memory, sum(map(_cpu_s, pids)))
 
 
+def own_memory_bytes() -> int:
+    """Of this process alone, pages that it shares counted by its share."""
+    return _proportional_bytes(os.getpid())
+
+
 def kill_all_below(pid: int) -> None:
     """End every descendant, also those that are started meanwhile."""
     for _ in range(100):

@@ -111,10 +111,10 @@ def _answer(channel: Channel, own: bool, for_probes: tuple[str, ...]) -> None:
         given.import_given((*job.given, *for_probes))
         if own:
             namespaces.enter(job.limits.disk_bytes, hidden=(PACKAGE,))
-            given.say_why_hidden()
         else:
             os.setsid()
             namespaces.die_with_parent()
+        given.say_why_hidden()
         _nothing_on(1)
         _nothing_on(2)
         _start_clean(job.limits)

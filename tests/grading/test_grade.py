@@ -7,6 +7,7 @@ import pytest
 
 from labkit.course.lab_spec import LabSpec
 from labkit.grading import made_up
+from labkit.grading.feedback import feedback_page
 from labkit.grading.grade import Grader
 from labkit.grading.result import Result
 
@@ -99,6 +100,17 @@ def test_a_known_mistake_is_named(grade_median: GradeMedian) -> None:
     mark = grade_median(OUTCOMES["wrong"]).marks[0]
     assert mark.misconception == "mean"
     assert "this behaves like *mean*" in mark.feedback
+
+
+def test_an_answer_that_fails_because_another_does_is_told_where_to_begin(grade_gemm: GradeGemm, gemm: LabSpec) -> None:
+    signature = "def conv_output_size(size, kernel, stride=1, padding=0, dilation=1):\n"
+    result = grade_gemm({"conv_output_size": signature + "    return size - kernel + 1"})
+    assert {each.exercise: each.outcome for each in result.marks}["im2col"] != "pass"
+    page = feedback_page(gemm, result)
+    assert "It uses your answer to <code>conv_output_size</code>, which is not right yet" in page
+    assert page.count("begin there") == sum(
+        each.outcome != "pass" and each.exercise in ("im2col", "conv2d_gemm", "col2im") for each in result.marks
+    )
 
 
 def test_feedback_shows_no_hidden_input(grade_median: GradeMedian) -> None:
