@@ -69,7 +69,8 @@ def grade_on_cluster(
         return future
 
     cores = sum(client.nthreads().values()) or 1
-    coming = as_completed([send(task) for _, task in zip(range(AHEAD * cores), todo, strict=False)])
+    first = [send(task) for _, task in zip(range(AHEAD * cores), todo, strict=False)]
+    coming = as_completed(first, loop=client.loop)
     for future in coming:
         task = running.pop(future.key)
         if future.status == "finished":

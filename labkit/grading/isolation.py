@@ -27,6 +27,7 @@ from labkit.grading.limits import MIB, Limits
 HOME = "/tmp/home"
 SYSTEM_FOLDERS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/alternatives")
 IMAGE = os.environ.get("LABKIT_IMAGE", "labkit")  # one with this package in it
+ENGINE_VARIABLES = ("PATH", "HOME", "USER", "LANG", "XDG_", "DOCKER_", "CONTAINER")
 FIRST_UID = 400_000  # root's submissions run as users from here on, who own nothing
 LIMITS_ONLY = "limits-only"
 TRIAL = "import labkit.grading.warm, os, socket; socket.socket(); os.listdir('/tmp'); print('labkit')"
@@ -74,7 +75,7 @@ class Isolation:
                 text=True,
                 timeout=60,
                 stdin=subprocess.DEVNULL,
-                env=outer_environment("/tmp"),
+                env=engine_environment(),
             )
             return run.stdout
         return ""
@@ -126,8 +127,8 @@ def bubblewrap(arguments: Sequence[str], limits: Limits, tag: str) -> list[str]:
     return [
         "bwrap", *spaces, "--die-with-parent", "--new-session", *capabilities,
         "--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", shm_bytes, "--tmpfs", "/dev/shm",
-        "--remount-ro", "/dev", *binds,
-        "--perms", "1777", "--size", str(limits.disk_bytes), "--tmpfs", "/tmp", "--remount-ro", "/",
+        "--remount-ro", "/dev", "--perms", "1777", "--size", str(limits.disk_bytes), "--tmpfs", "/tmp",
+        *binds, "--remount-ro", "/",
         "--chdir", "/tmp", sys.executable, *arguments,
     ]  # fmt: skip
 
@@ -215,7 +216,12 @@ def why_not(name: str) -> str:
         return f"no program {command[0]}"
     try:
         trial = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, env=outer_environment("/tmp")
+            command,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            env=engine_environment() if KINDS[name].is_container else environment_inside("/tmp"),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{type(error).__name__}: {error}"
@@ -223,13 +229,16 @@ def why_not(name: str) -> str:
         KINDS[name].remove(tag)
     if trial.returncode == 0 and trial.stdout.strip() == "labkit":
         return ""
-    return (trial.stderr.strip().splitlines() or [f"exit status {trial.returncode}"])[-1][:200]
+    said = [line for line in trial.stderr.splitlines() if line.strip() and not line.startswith("Run 'docker")]
+    return (said or [f"exit status {trial.returncode}"])[-1][:200]
 
 
-def outer_environment(home: str) -> dict[str, str]:
-    """For the program that builds the wall: container engines need to find their daemon, and no more than that."""
-    kept = ("DOCKER_HOST", "DOCKER_CONTEXT", "XDG_RUNTIME_DIR", "CONTAINER_HOST")
-    return {**environment_inside(home), **{name: os.environ[name] for name in kept if name in os.environ}}
+def engine_environment() -> dict[str, str]:
+    """For a container engine's own command: where it is, where its images are, where its daemon listens.
+
+    Nothing of it gets into the container; what does is on its command line.
+    """
+    return {name: value for name, value in os.environ.items() if name.startswith(ENGINE_VARIABLES)}
 
 
 def new_tag() -> str:

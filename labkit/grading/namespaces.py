@@ -25,7 +25,8 @@ from pathlib import Path
 _NEW_USER, _NEW_MOUNT, _NEW_PID = 0x10000000, 0x00020000, 0x20000000
 _NEW_NET, _NEW_IPC, _NEW_UTS = 0x40000000, 0x08000000, 0x04000000
 _ALL = _NEW_USER | _NEW_MOUNT | _NEW_PID | _NEW_NET | _NEW_IPC | _NEW_UTS
-_NOSUID, _NODEV = 2, 4
+_NOSUID, _NODEV, _BIND, _RECURSIVE = 2, 4, 4096, 16384
+_O_PATH = getattr(os, "O_PATH", 0)
 _SET_DEATH_SIGNAL, _SET_DUMPABLE, _SET_SUBREAPER, _NO_NEW_PRIVILEGES = 1, 4, 36, 38
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _CAP_VERSION_3 = 0x20080522
@@ -49,10 +50,11 @@ def can_enter() -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
-def enter(disk_bytes: int, hidden: Sequence[Path] = ()) -> None:
+def enter(disk_bytes: int, hidden: Sequence[Path] = (), kept: Sequence[Path] = ()) -> None:
     """Returns in a grandchild that has everything of its own; the caller waits for it, and leaves as it left.
 
-    `hidden` are folders that are empty inside. Call it in a process with one thread.
+    `hidden` are folders that are empty inside; `kept` are there even if they lie below /tmp. Call it in a process with
+    one thread.
     """
     _unshare()
     _prctl(_SET_DUMPABLE, 0)
@@ -64,7 +66,7 @@ def enter(disk_bytes: int, hidden: Sequence[Path] = ()) -> None:
         os._exit(_exit_code(os.waitpid(first, 0)[1]))
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     die_with_parent()
-    _mount_private(disk_bytes, hidden)
+    _mount_private(disk_bytes, hidden, kept)
     _drop_capabilities()
     worker = os.fork()
     if worker:
@@ -104,12 +106,17 @@ def _unshare() -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
 
 
-def _mount_private(disk_bytes: int, hidden: Sequence[Path] = ()) -> None:
+def _mount_private(disk_bytes: int, hidden: Sequence[Path] = (), kept: Sequence[Path] = ()) -> None:
+    below_tmp = {path: os.open(path, _O_PATH) for path in kept if path.is_relative_to("/tmp") and path.exists()}
     small = f"size={disk_bytes},nr_inodes=20000,mode=1777".encode()
     for folder in ("/tmp", "/dev/shm"):
         if os.path.isdir(folder):
             _call("mount", b"tmpfs", folder.encode(), b"tmpfs", _NOSUID | _NODEV, small)
-    for path in hidden:
+    for path, number in below_tmp.items():  # a clone of the repository may lie there
+        path.mkdir(parents=True, exist_ok=True)
+        _call("mount", f"/proc/self/fd/{number}".encode(), str(path).encode(), None, _BIND | _RECURSIVE, None)
+        os.close(number)
+    for path in filter(Path.exists, hidden):
         _call("mount", b"tmpfs", str(path).encode(), b"tmpfs", _NOSUID | _NODEV, b"size=4096,nr_inodes=2,mode=555")
 
 

@@ -21,9 +21,9 @@ from labkit.grading.isolation import (
     HOME,
     LIMITS_ONLY,
     Isolation,
+    engine_environment,
     environment_inside,
     new_tag,
-    outer_environment,
 )
 from labkit.grading.limits import Limits
 from labkit.grading.replay import Job, pack
@@ -197,7 +197,7 @@ class Sandbox:
         mode = LIMITS_ONLY if not self.isolation.is_wall and mode == "warm" else mode
         arguments = ["-m", "labkit.grading.warm", self.lab, str(uid), mode, *libraries(lab_spec(self.lab))]
         ours, theirs = socket.socketpair()
-        environment = outer_environment(home) if self.isolation.is_container else environment_inside(home)
+        environment = engine_environment() if self.isolation.is_container else environment_inside(home)
         self._tag = new_tag()
         with open(self._stderr_path(), "wb") as stderr:
             self._process = subprocess.Popen(

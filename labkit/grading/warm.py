@@ -110,7 +110,7 @@ def _answer(channel: Channel, own: bool, for_probes: tuple[str, ...]) -> None:
         job = replay.Job.from_bytes(receive_frame(channel, MAX_JOB_BYTES))
         given.import_given((*job.given, *for_probes))
         if own:
-            namespaces.enter(job.limits.disk_bytes, hidden=(PACKAGE,))
+            namespaces.enter(job.limits.disk_bytes, hidden=(PACKAGE,), kept=(Path(sys.base_prefix), Path(sys.prefix)))
         else:
             os.setsid()
             namespaces.die_with_parent()

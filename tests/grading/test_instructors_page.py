@@ -20,7 +20,7 @@ from labkit.grading import made_up
 from labkit.grading.grade import Grader
 from labkit.grading.isolation import NoIsolation, choose
 
-PAGES = ("README.md", "docs/instructor.md")
+PAGES = ("docs/instructor.md", "README.md")
 
 
 def commands(page: str) -> list[list[str]]:
@@ -49,9 +49,9 @@ def test_every_command_works_as_it_stands(place: Path, monkeypatch: pytest.Monke
     found = [command for page in PAGES for command in commands(page)]
     subcommands = {command[1] for command in found if command[0] == "labkit"}
     assert subcommands >= {"grade-demo", "grade", "regrade", "export"}, "the page lost its commands"
-    for program, *arguments in found:
+    for program, *arguments in dict.fromkeys(map(tuple, found)):  # the README repeats two of them
         if program == "labkit":
-            run = CliRunner().invoke(main, arguments)
+            run = CliRunner().invoke(main, list(arguments))
             assert run.exit_code == 0, (arguments, run.output)
         else:
             assert program == "papermill"

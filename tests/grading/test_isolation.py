@@ -136,7 +136,11 @@ ENGINE = """#!/bin/sh
 echo "$@" >> "{log}"
 case "$1" in
   inspect) echo {oom} ;;
-  run) while [ "$1" != python ]; do shift; done; shift; cat | "{python}" "$@" 2>/dev/null | cat ;;
+  run)
+    while [ "$1" != python ]; do shift; done; shift
+    mkfifo "{log}.in"; exec 3<&0; cat <&3 > "{log}.in" &
+    "{python}" "$@" < "{log}.in" 2>/dev/null | cat
+    kill $!; rm "{log}.in" ;;
 esac
 """
 
@@ -146,13 +150,11 @@ def engine(folder: Path, monkeypatch: pytest.MonkeyPatch, oom: str = "false") ->
     log = folder / "calls.txt"
     (folder / "podman").write_text(ENGINE.format(log=log, oom=oom, python=sys.executable))
     (folder / "podman").chmod(0o755)
-    monkeypatch.setattr(isolation, "HOME", str(folder))
-    monkeypatch.setattr(sandbox_module, "HOME", str(folder))
-    path = f"{folder}:/usr/bin:/bin"
-    monkeypatch.setenv("PATH", path)
-    outer = {**isolation.environment_inside(str(folder)), "PATH": path}
-    monkeypatch.setattr(sandbox_module, "outer_environment", lambda home: outer)
-    monkeypatch.setattr(isolation, "outer_environment", lambda home: outer)
+    inside = {"HOME": str(folder), "MPLCONFIGDIR": str(folder), "IPYTHONDIR": str(folder)}
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(isolation, "ENGINE_VARIABLES", ("PATH", "PYTHONPATH", "LANG"))
+    monkeypatch.setattr(sandbox_module, "engine_environment", lambda: {**isolation.engine_environment(), **inside})
     return log
 
 

@@ -111,7 +111,7 @@ def a_link(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("make", "reason"),
-    [(too_large, "clear the outputs"), (a_link, "a link"), (os.mkfifo, "a link"), (Path.mkdir, "a folder")],
+    [(too_large, "clear the outputs"), (a_link, "a link"), (os.mkfifo, "a pipe"), (Path.mkdir, "a folder")],
     ids=["too large", "link", "pipe", "folder"],
 )
 def test_takes_only_a_file_of_a_reasonable_size(
