@@ -44,6 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a class with a fork bomb in it, on a machine that may be busy
 def test_every_command_works_as_it_stands(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     found = [command for page in PAGES for command in commands(page)]
