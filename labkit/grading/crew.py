@@ -46,7 +46,7 @@ class Setting:
     @property
     def task_limit_s(self) -> float:
         """The longest that a worker may be silent: every run of a submission, starts and judging included."""
-        return ATTEMPTS * (3 * self.limits.wall_s + 180.0)
+        return ATTEMPTS * (3 * self.limits.wall_s + 600.0)
 
     def given_up(self, task: "Task", why: str) -> Result:
         """The result that is owed when no worker survived a task."""

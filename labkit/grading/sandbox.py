@@ -29,7 +29,7 @@ from labkit.grading.limits import Limits
 from labkit.grading.replay import Job, pack
 from labkit.grading.warm import JOB, STOP
 
-START_S = 120.0  # for the imports, on a machine that is busy
+START_S = 300.0  # for the imports, on a machine that is very busy
 WATCH_EVERY_S = 0.2
 
 
