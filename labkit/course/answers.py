@@ -6,6 +6,7 @@ out consists of plain types only (None, bool, int, float, str, bytes, Fraction, 
 scalars), so an object with its own `==` cannot reach a judge.
 """
 
+import hashlib
 import io
 import json
 import math
@@ -43,6 +44,20 @@ def encode(value: Any) -> bytes:
     named = {f"a{index}": array for index, array in enumerate(arrays)}
     np.savez(buffer, allow_pickle=False, tree=np.frombuffer(tree, np.uint8), **named)
     return buffer.getvalue()
+
+
+def digest(value: Any) -> bytes:
+    """SHA-256 of the value: equal for equal values of equal types, and much quicker than `encode`.
+
+    Raises:
+        NotPlainData: something in it is not plain data, or is nested too deeply.
+    """
+    arrays: list[np.ndarray] = []
+    sha256 = hashlib.sha256(json.dumps(_to_tree(value, arrays, 0)).encode())
+    for array in arrays:
+        sha256.update(f"{array.dtype.str} {array.shape};".encode())
+        sha256.update(np.ascontiguousarray(array).tobytes())
+    return sha256.digest()
 
 
 def decode(data: bytes) -> Any:

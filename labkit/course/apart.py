@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labkit.course.answers import MAX_BYTES, NotPlainData, decode, encode
+from labkit.course.answers import MAX_BYTES, NotPlainData, decode, digest, encode
 
 LIMIT_S = 10.0  # for all cases of one check together
 EXTRA_MEMORY_BYTES = 8 * 2**30  # address space a candidate may add; past it Python raises MemoryError
@@ -107,7 +107,7 @@ def _timeout(limit_s: float) -> Answer:
 
 
 def _answer(candidate: Any, probe: Probe, case: Any) -> Answer:
-    before = [encode(value) for value in case.args]
+    before = [digest(value) for value in case.args]
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), _quiet():
@@ -122,14 +122,14 @@ def _answer(candidate: Any, probe: Probe, case: Any) -> Answer:
         raise
     except BaseException as error:  # SystemExit and KeyboardInterrupt of a candidate are answers too
         return _raised(error, candidate, _cut(printed))
-    after = [_encode_or_nothing(value) for value in case.args]
+    after = [_digest_or_nothing(value) for value in case.args]
     changed = tuple(name for name, a, b in zip(case.names, before, after, strict=False) if a != b)
     return Answer("value", value, printed=_cut(printed), changed=changed)
 
 
-def _encode_or_nothing(value: Any) -> bytes | None:
+def _digest_or_nothing(value: Any) -> bytes | None:
     try:
-        return encode(value)
+        return digest(value)
     except NotPlainData:  # a candidate put something else into its argument
         return None
 

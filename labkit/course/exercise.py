@@ -14,6 +14,7 @@ from labkit.course.compare import Difference
 from labkit.course.describe import describe
 
 Candidate = Callable[..., Any]
+MAX_OWN_ANSWERS = 10_000  # kept by an exercise: all wrong answers to all cases of the matrix's five seeds, and more
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ class Exercise:
     lab: str = ""  # filled in by the lab that lists it
     wrong_answers: list[Wrong] = field(default_factory=list)
     right_answers: list[Right] = field(default_factory=list)
+    _own_answers: dict[tuple[str, str, bytes], Answer] = field(default_factory=dict, init=False, repr=False)
 
     # --- the two banks ------------------------------------------------------------------------------------
 
@@ -243,10 +245,16 @@ class Exercise:
         return sum(not same_answer(self._own_answer(wrong, case), by_case[id(case)]) for case in cases)
 
     def _own_answer(self, wrong: Wrong, case: Case) -> Answer:
-        from labkit.course.answers import decode, encode
+        """What a known wrong answer says to a case; kept, for it is asked again with every answer that fails."""
+        from labkit.course.answers import decode, digest, encode
 
-        copy = Case(case.name, decode(encode(case.args)), case.names)  # a wrong answer may change its arguments
-        return ask_here(wrong.candidate, self.probe, [copy], None)[0]
+        asked = (wrong.name, case.name, digest(case.args))
+        if asked not in self._own_answers:
+            if len(self._own_answers) >= MAX_OWN_ANSWERS:
+                self._own_answers.clear()
+            copy = Case(case.name, decode(encode(case.args)), case.names)  # a wrong answer may change its arguments
+            self._own_answers[asked] = ask_here(wrong.candidate, self.probe, [copy], None)[0]
+        return self._own_answers[asked]
 
 
 def argument_names(signature: str) -> tuple[str, ...]:
