@@ -46,7 +46,8 @@ class GpuMissing(RuntimeError):
 ADVICE: tuple[tuple[str, str], ...] = (
     (
         "no optimization profile has been defined",
-        'say which shapes the plan must serve: profile={"input": (min, opt, max)} for every dynamic input.',
+        'say which shapes the plan must serve: profile={"input": (min, opt, max)} for every dynamic input '
+        "(in a shell: --profile input=MIN,OPT,MAX).",
     ),
     ("is missing dimensions in profile", "give that input its (min, opt, max) shapes too."),
     ("MIN<=OPT<=MAX", "order the three shapes so that min <= opt <= max holds in every dimension, all of one rank."),

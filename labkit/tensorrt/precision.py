@@ -39,6 +39,10 @@ def convert_precision(
     int8: Q/DQ nodes around Conv, MatMul and Gemm, symmetric, weights per channel, the ranges of activations from
     the smallest and largest value in `calibration` (batches {input: array}); biases stay float32. fp32: a copy.
 
+    To measure an int8 graph's accuracy without a GPU, run it in ONNX Runtime with the optimizer off: it then computes
+    what the Q/DQ nodes say, while its own int8 kernels overflow on CPUs without VNNI (ONNX Runtime, "Quantize ONNX
+    models", on saturation with AVX2 and AVX512).
+
     Raises BuildError.
     """
     model = read_model(onnx_path)
@@ -86,7 +90,10 @@ def _int8(model: ModelFile, graph: onnx.ModelProto, batches: Sequence[Batch]) ->
     if not batches:
         raise BuildError(
             f"from {model.name}",
-            ["int8 needs data to take its ranges from: calibration=[{input: array}, …], a few hundred real samples."],
+            [
+                "int8 needs data to take its ranges from: calibration=[{input: array}, …], a few hundred real samples "
+                "(in a shell: --calibration NPZ)."
+            ],
         )
     with tempfile.TemporaryDirectory(prefix="labkit-int8-") as folder, _root_logger_left_alone():
         return _quantized(graph, batches, Path(folder))

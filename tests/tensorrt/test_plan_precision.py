@@ -20,7 +20,10 @@ def samples():
 
 
 def outputs(path, x):
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    """What the graph says, node by node: optimized, ONNX Runtime's int8 kernels overflow on CPUs without VNNI."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
 
 
 def ops(path):
@@ -73,7 +76,7 @@ def test_int8_is_written_as_tensorrt_reads_it(net, tmp_path, samples):
     followers = {name: node.op_type for node in graph.node for name in node.input}
     assert all(followers[node.output[0]] == "Relu" for node in graph.node if node.op_type == "Conv")  # fusable
     exact, rough = outputs(net, samples), outputs(quantized, samples)
-    assert 0 < np.abs(rough - exact).max() < 0.1 * np.abs(exact).max()
+    assert 0 < np.abs(rough - exact).max() < 0.05 * np.abs(exact).max()  # half a step of 1/127, over three layers
 
 
 def test_the_graph_of_a_precision_builds_to_the_plan_of_that_precision(net, tmp_path, profile, samples):
