@@ -18,6 +18,7 @@ import click
 from labkit.course.paths import ROOT
 
 FIRST_PORT = 8888
+THIS_MACHINE = "127.0.0.1"
 START_PAGE = "labs/00_start_here.ipynb"
 READY_LIMIT_S = 60
 # No news pop-up on the first start: the setting, since the command-line switch does not remove it.
@@ -33,15 +34,19 @@ SETTINGS = {
 @click.command()
 @click.option("--port", type=int, help=f"Use this port and no other (default: the first free one from {FIRST_PORT}).")
 @click.option("--browser/--no-browser", default=True, help="Open a browser where there is one.")
-def lab(port: int | None, browser: bool) -> None:
+@click.option("--ip", default=THIS_MACHINE, show_default=True, help="Who may ask: 0.0.0.0 is for a container.")
+@click.option("--prepare", is_flag=True, help="Write this environment's settings and start nothing (for an image).")
+def lab(port: int | None, browser: bool, ip: str, prepare: bool) -> None:
     """Open JupyterLab on the start page; Ctrl-C ends it."""
     if not (ROOT / START_PAGE).exists():
         raise click.ClickException(f"{START_PAGE} is not there: run this from a clone of the repository.")
-    chosen = _free_port(port)
     _write_settings()
+    if prepare:
+        return
+    chosen = _free_port(port)
     token = secrets.token_hex(16)
-    address = f"http://127.0.0.1:{chosen}/lab/tree/{START_PAGE}?token={token}"
-    server = subprocess.Popen(_command(chosen), cwd=ROOT, env={**os.environ, "JUPYTER_TOKEN": token})
+    address = f"http://{THIS_MACHINE}:{chosen}/lab/tree/{START_PAGE}?token={token}"
+    server = subprocess.Popen(_command(chosen, ip), cwd=ROOT, env={**os.environ, "JUPYTER_TOKEN": token})
     signal.signal(signal.SIGTERM, _as_interrupt)  # whoever ends this ends the server too
     try:
         _wait_until_ready(server, chosen)
@@ -78,9 +83,9 @@ def _write_settings() -> None:
         path.write_text(json.dumps(SETTINGS, indent=1), encoding="utf-8")
 
 
-def _command(port: int) -> list[str]:
+def _command(port: int, ip: str) -> list[str]:
     options = {
-        "ServerApp.ip": "127.0.0.1",
+        "ServerApp.ip": ip,
         "ServerApp.port": port,
         "ServerApp.port_retries": 0,
         "ServerApp.open_browser": False,
