@@ -6,24 +6,26 @@
 #   docker build -t labkit:gpu --build-arg BASE=nvidia/cuda:13.0.1-runtime-ubuntu24.04 --build-arg RUNTIME=gpu .
 #   docker run --rm --init --shm-size=1g -p 127.0.0.1:8888:8888 --gpus all labkit:gpu
 #
-# docs/deploy.md says how to keep a learner's work, and how a JupyterHub starts this image.
+# With buildah or podman add --format docker, or the healthcheck is left out. Each RUN begins with set -eu and asks nothing
+# of SHELL, which their own format ignores. docs/deploy.md says how to keep a learner's work, and how a JupyterHub starts this image.
 ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE}
 
 # cpu or gpu: which ONNX Runtime (never both), and with gpu full TensorRT.
 ARG RUNTIME=cpu
 ARG UID=1000
+# Where pip looks besides its index: PyTorch's page for CPU builds makes the CPU image gigabytes smaller.
+ARG PIP_EXTRA_INDEX_URL=""
 
 ENV LANG=C.UTF-8 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PYTHONDONTWRITEBYTECODE=1
 
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-
 # make and git are what people type; a CUDA base has no Python. Its user of the same number, where it has one, goes.
 # hadolint ignore=DL3008
-RUN apt-get update; \
+RUN set -eu; \
+    apt-get update; \
     if ! python3 -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
         set -- python3 python3-venv; \
     fi; \
@@ -39,14 +41,16 @@ WORKDIR /opt/labkit
 # What labkit needs, in a layer of its own: it is made anew only when one of these files changes. The package itself is
 # installed in place, so an empty one stands in for it here.
 COPY --chown=${UID} pyproject.toml constraints.txt setup_environment.sh README.md LICENSE ./
-RUN mkdir labkit; touch labkit/__init__.py; \
+RUN set -eu; \
+    mkdir labkit; touch labkit/__init__.py; \
     if [ "${RUNTIME}" = gpu ]; then export GPU=1; fi; \
     ./setup_environment.sh hub,verify; \
     rm -rf .venv/install.log
 
 COPY --chown=${UID} . .
 # The settings of a first start without pop-ups, and the marks that tell make that its environment is there.
-RUN .venv/bin/labkit lab --prepare; \
+RUN set -eu; \
+    .venv/bin/labkit lab --prepare; \
     touch .venv/.ready .venv/.ready-dev
 
 ARG COMMIT=""

@@ -4,7 +4,7 @@ READY := .venv/.ready$(if $(GPU),-gpu)
 READY_DEV := .venv/.ready-dev$(if $(GPU),-gpu)
 INPUTS := pyproject.toml constraints.txt setup_environment.sh
 
-.PHONY: help lab test build verify grade-demo bench lint clean
+.PHONY: help lab test build verify grade-demo bench gpu lint clean
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
@@ -29,6 +29,10 @@ grade-demo: $(READY)   ## grade a small made-up class, and say where its pages a
 
 bench: $(READY_DEV)   ## what each part costs, as ratios measured in one run
 	@$(PY) -m labkit bench
+
+gpu: $(READY_DEV)   ## everything of tier gpu, recorded in evidence/ (GPU=1 the first time); says so where there is none
+	@$(PY) -m pytest -q -p no:xdist -m gpu
+	@$(PY) -m labkit gpu
 
 lint: $(READY_DEV)   ## format and mend what can be mended
 	@$(PY) -m ruff format labkit tests

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "zero": ("labkit.commands.zero:zero", "Model states and traffic per rank, by ZeRO stage."),
     "observe": ("labkit.commands.observe:observe", "Watch DDP, ZeRO and FSDP2 train on this machine."),
     "route": ("labkit.commands.route:route", "Serve a trace with a simulated replica: waiting, use, evictions."),
+    "gpu": ("labkit.commands.gpu:gpu", "Run everything of tier gpu and record what was seen."),
     "bench": ("labkit.commands.bench:bench", "Measure what each part costs, as ratios."),
 }
 

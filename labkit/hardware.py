@@ -23,7 +23,7 @@ from labkit.measure import time_call
 Tier = Literal["cpu", "gpu"]
 
 # Distributions whose version a measured number depends on.
-VERSIONED = ("numpy", "torch", "triton", "onnx", "onnxruntime", "tensorrt-rtx")
+VERSIONED = ("numpy", "torch", "triton", "onnx", "onnxruntime", "onnxruntime-gpu", "tensorrt-rtx", "tensorrt")
 
 # Together about a second of measuring, on a machine with a few dozen GFLOP/s a core.
 GEMM_SIZE = 1024  # 2.1 GFLOP a product: long against its start, and three matrices of 4 MiB
@@ -92,7 +92,7 @@ def this_machine() -> Machine:
         memory_bytes=_memory_bytes(),
         gpu_name=_gpu_name(),
         blas=_blas_name(),
-        versions={"python": platform.python_version()} | _versions(VERSIONED),
+        versions=installed_versions(),
         # On a busy machine, threads that wait for each other can be slower than one alone: the roof is the best seen.
         peak_flops=max(measure_peak_flops(num_cores), flops_one_thread),
         peak_flops_one_thread=flops_one_thread,
@@ -202,6 +202,11 @@ def _blas_name() -> str:
         return "not recognised"
     pool = found[0]
     return " ".join(str(pool[key]) for key in ("internal_api", "version", "architecture") if pool.get(key))
+
+
+def installed_versions() -> dict[str, str | None]:
+    """Versions that a measured number depends on, by distribution; None where one is not installed."""
+    return {"python": platform.python_version()} | _versions(VERSIONED)
 
 
 def _versions(distributions: tuple[str, ...]) -> dict[str, str | None]:

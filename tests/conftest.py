@@ -11,6 +11,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores
 TRIED = "tried: "
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests of tier gpu, where there is none, are skipped and listed."""
+    if item.get_closest_marker("gpu"):
+        from labkit import hardware
+
+        if hardware.tier() != "gpu":
+            pytest.skip("needs an NVIDIA GPU, and there is none that torch can use")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Add up what the tests recorded, over all workers."""
     tried: Counter[str] = Counter()

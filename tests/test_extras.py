@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,30 @@ def test_whatever_is_asked_for_is_pinned_at_a_version_that_is_allowed() -> None:
         pin = PINS.get(canonicalize_name(need.name))
         assert pin, f"{need.name} has no pin in constraints.txt"
         assert need.specifier.contains(pin), f"{need} does not allow the pinned {pin}"
+
+
+def test_every_pin_allows_the_oldest_python_that_is_promised() -> None:
+    """Incident: soupsieve 4 wants 3.11.5, and with it Debian 12's own Python, 3.11.2, could install nothing at all."""
+    (oldest,) = (each.removeprefix(">=") for each in PROJECT["requires-python"].split(","))
+    looked_at, too_new = 0, []
+    for name, pin in PINS.items():
+        try:
+            found = metadata.metadata(name)
+        except metadata.PackageNotFoundError:
+            continue  # of an extra that is not installed here
+        looked_at += 1
+        if found["Version"].partition("+")[0] == pin and not SpecifierSet(found["Requires-Python"] or "").contains(
+            oldest
+        ):
+            too_new.append(f"{name}=={pin} wants Python {found['Requires-Python']}")
+    assert looked_at > 100
+    assert too_new == []
+
+
+def test_triton_is_the_one_that_torchs_cuda_build_demands() -> None:
+    """Incident: triton 3.9 beside torch 2.13. The CPU build demands none, so only who has a GPU could not install."""
+    demanded = {"2.13.0": "3.7.1"}  # from the metadata of torch's build for CUDA on Linux
+    assert PINS["triton"] == demanded[PINS["torch"]]
 
 
 # --- environment.yml ---------------------------------------------------------------------------------------

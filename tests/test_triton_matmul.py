@@ -14,7 +14,7 @@ from labkit.gemm import ShapeError
 from labkit.triton_matmul import TritonUnavailable, jit, launch, matmul, unavailable_reason
 
 needs_triton = pytest.mark.skipif(unavailable_reason() is not None, reason=str(unavailable_reason()))
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="compiled Triton kernels need a GPU to run")
+needs_gpu = pytest.mark.gpu  # compiled Triton kernels need one to run
 pytestmark = pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION")  # tl.dot is not what it is about
 
 lengths = st.integers(1, 70)

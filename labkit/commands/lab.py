@@ -40,7 +40,7 @@ def lab(port: int | None, browser: bool, ip: str, prepare: bool) -> None:
     """Open JupyterLab on the start page; Ctrl-C ends it."""
     if not (ROOT / START_PAGE).exists():
         raise click.ClickException(f"{START_PAGE} is not there: run this from a clone of the repository.")
-    _write_settings()
+    write_settings()
     if prepare:
         return
     chosen = _free_port(port)
@@ -75,7 +75,7 @@ def _free_port(wanted: int | None) -> int:
     raise click.ClickException(f"No free port from {FIRST_PORT} on: end a JupyterLab that you no longer need.")
 
 
-def _write_settings() -> None:
+def write_settings() -> None:
     """Defaults for every user of this environment; what a learner sets themselves wins."""
     path = Path(sys.prefix) / "share/jupyter/lab/settings/overrides.json"
     if not path.exists():

@@ -12,12 +12,15 @@ from nbformat import NotebookNode
 
 from labkit.course.execute import canonical, execute
 from labkit.course.exercises import all_labs
+from labkit.course.house_picture import PICTURE as HOUSE
+from labkit.course.house_picture import house_picture
 from labkit.course.lab_spec import LabSpec
 from labkit.course.paths import ROOT, solution_path, source_path, starter_path
 from labkit.course.readme import PICTURE, lab_picture, with_lab_table
 from labkit.course.rules import Violation, check_executed, check_solution, check_source, check_starter
 from labkit.course.source import read_source
 from labkit.course.starter import make_starter
+from labkit.course.syllabus import SYLLABUS, syllabus
 
 
 @dataclass(frozen=True)
@@ -72,17 +75,23 @@ def stale_files(spec: LabSpec, source: NotebookNode | None = None) -> Iterable[S
 
 
 def build_readme(check: bool = False) -> list[Stale]:
-    """Write the README's table of labs and its picture; with `check`, only say what is stale."""
+    """Write the README's table of labs, its picture, and docs' generated pages; with `check`, say what is stale."""
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     table, picture = with_lab_table(text, all_labs()), lab_picture()
     stale = [Stale(readme, "its table of labs differs from the labs' declarations")] if table != text else []
+    pages = {SYLLABUS: syllabus(all_labs()), HOUSE: house_picture()}
+    for path, page in pages.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != page:
+            stale.append(Stale(path, "differs from what the package gives"))
     if not PICTURE.exists() or PICTURE.read_bytes() != picture:
         stale.append(Stale(PICTURE, "differs from the picture in the solution"))
     if not check:
         _write(readme, table)
         PICTURE.parent.mkdir(exist_ok=True)
         PICTURE.write_bytes(picture)
+        for path, page in pages.items():
+            _write(path, page)
     return stale
 
 

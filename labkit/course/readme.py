@@ -7,6 +7,7 @@ import nbformat
 
 from labkit.course.lab_spec import LabSpec
 from labkit.course.paths import ROOT, solution_path
+from labkit.evidence.shown import lab_status
 
 PICTURE = ROOT / "docs" / "im2col_stepper.png"
 PICTURE_FROM = ("01_gemm_im2col", "im2col_stepper(im2col)")  # the lab, and the call whose picture it is
@@ -19,10 +20,16 @@ def lab_table(labs: Sequence[LabSpec]) -> str:
     rows = ["| lab | what you build | minutes | exercises | points | runs on |", "|---|---|---|---|---|---|"]
     rows += [
         f"| [{spec.name}](solutions/{spec.name}.ipynb) · {spec.title} | {spec.summary} | {spec.minutes}"
-        f" | {len(spec.exercises)} | {spec.points} | {spec.hardware} |"
+        f" | {len(spec.exercises)} | {spec.points} | {_runs_on(spec)} |"
         for spec in labs
     ]
     return "\n".join(rows)
+
+
+def _runs_on(spec: LabSpec) -> str:
+    """The hardware, and for what a GPU adds whether it was seen on one: by the evidence, never by hand."""
+    status = lab_status(spec.name)
+    return f"{spec.hardware} ({status})" if status else spec.hardware
 
 
 def with_lab_table(text: str, labs: Sequence[LabSpec]) -> str:

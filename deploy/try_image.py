@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Tries the Dockerfile for real where no container engine runs, and writes what was done to evidence/container.json.
+
+    sudo deploy/try_image.py [--verify] [--record FILE] [--flag=--volume=…]…
+
+debootstrap makes a plain base with the distribution's Python, buildah runs the Dockerfile's steps on it in a chroot,
+and then the image is used: who am I, the doctor, the server and its healthcheck, and with --verify every solution.
+Needs root, `apt-get install buildah debootstrap`, and minutes. What this is not: an engine's own isolation, a CUDA
+base, a GPU; the record says so.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SUITE = "bookworm"
+NOT_TRIED = ("an engine's isolation", "a CUDA base image", "the GPU variant", "docker run --gpus")
+SERVE = """
+labkit lab --no-browser --ip 0.0.0.0 --port 8888 > /tmp/lab.log 2>&1 & server=$!
+for second in $(seq 120); do {check} 2>/dev/null && break; sleep 1; done
+{check}; code=$?
+kill $server; cat /tmp/lab.log; exit $code
+"""
+
+
+class Tried:
+    """The steps so far; a step that fails ends the run, and is in the record."""
+
+    def __init__(self, record: Path) -> None:
+        self.record, self.steps = record, []
+
+    def step(self, name: str, command: Sequence[str], last_lines: int = 3) -> str:
+        print(f"{name} …", flush=True)
+        started = time.monotonic()
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        said = (done.stdout + done.stderr).strip().splitlines()
+        seconds = round(time.monotonic() - started, 1)
+        self.steps.append({"step": name, "seconds": seconds, "exit_code": done.returncode, "said": said[-last_lines:]})
+        print(f"  exit code {done.returncode}, {seconds} s: {' / '.join(said[-1:])[:200]}", flush=True)
+        if done.returncode:
+            self.write()
+            sys.exit("\n".join(said[-30:]))
+        return done.stdout.strip()
+
+    def write(self) -> None:
+        git = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
+        data = {
+            "how": f"buildah, isolation chroot, on a base made by debootstrap ({SUITE}); no container engine",
+            "variant": "cpu",
+            "date": datetime.now(UTC).replace(microsecond=0).isoformat(),
+            "commit": git.stdout.strip(),
+            "not_tried": NOT_TRIED,
+            "steps": self.steps,
+        }
+        self.record.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", type=Path, default=ROOT / "evidence" / "container.json")
+    parser.add_argument("--verify", action="store_true", help="Also papermill and nbval on every solution.")
+    parser.add_argument("--flag", action="append", default=[], help="For buildah, like --flag=--volume=/etc/pip.conf:…")
+    options = parser.parse_args()
+    tried = Tried(options.record)
+    with tempfile.TemporaryDirectory(prefix="labkit-image-") as folder:
+        storage = ["buildah", "--root", f"{folder}/store", "--runroot", f"{folder}/run"]
+        base = f"{folder}/base"
+        include = "--include=python3,python3-venv,ca-certificates"
+        tried.step("base by debootstrap", ["debootstrap", "--variant=minbase", include, SUITE, base], 1)
+        empty = tried.step("an empty image", [*storage, "from", "scratch"])
+        tried.step("the base in it", [*storage, "copy", "--quiet", empty, base, "/"], 0)
+        tried.step("the base image", [*storage, "commit", "--quiet", empty, "labkit-base"], 0)
+        chroot = ["--isolation", "chroot", *options.flag]
+        build = [*storage, "bud", "--format", "docker", *chroot, "--build-arg", "BASE=localhost/labkit-base"]
+        tried.step("the Dockerfile", [*build, "-t", "labkit", "."], 1)
+        use(tried, storage, chroot, options.verify)
+    tried.write()
+    print(f"written: {options.record}")
+
+
+def use(tried: Tried, storage: list[str], chroot: list[str], verify: bool) -> None:
+    """The image as a user meets it."""
+    image = json.loads(tried.step("what the image says", [*storage, "inspect", "--type", "image", "labkit"], 0))
+    config = image["Docker"]["config"]
+    assert config["Healthcheck"]["Test"][0] == "CMD"
+    container = tried.step("a container", [*storage, "from", "localhost/labkit"])
+    run = [*storage, "run", *chroot, container, "--"]
+    assert tried.step("who am I", [*run, "id", "-u"]) not in ("", "0")
+    # What a secret would look like: a key, a token, a home's settings; the pip settings were only mounted.
+    names = " -o ".join(f"-name '{each}'" for each in (".env", "*.pem", "id_*", ".netrc", ".git"))
+    hunt = f"find /opt/labkit /home {names} | grep -v site-packages"
+    found = tried.step("no secrets", [*run, "sh", "-c", f"{hunt} || true"])
+    assert not found, found
+    tried.step("the doctor", [*run, "labkit", "doctor"])
+    check = " ".join(f"'{word}'" if " " in word else word for word in config["Healthcheck"]["Test"][1:])
+    check = check.replace("'import", '"import').replace("timeout=4)'", 'timeout=4)"')
+    tried.step("the server and its healthcheck", [*run, "sh", "-c", SERVE.format(check=check)])
+    tried.step("a hub's server is there", [*run, "jupyterhub-singleuser", "--version"])
+    if verify:
+        tried.step("make verify", [*run, "make", "verify"], 20)
+
+
+if __name__ == "__main__":
+    main()
