@@ -15,8 +15,9 @@ import pytest
 
 from labkit.course.paths import ROOT
 
+# Two pages have a test of their own that types their commands on a made-up class.
+ELSEWHERE = {"instructor.md": "tests/grading/test_instructors_page.py", "grading_at_scale.md": "tests/grading"}
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
-FENCED = re.compile(r"^ *```\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 PROGRAMS = ("make", "labkit", "conda", "docker", "pip", "npm", "sudo", "source", "echo", "git", "python", "papermill")
 
 # Command, or the beginning of one that a `…` ends -> why it is not typed here, and what tries it instead.
@@ -31,7 +32,10 @@ NOT_RUN = {
     "labkit build 00_start_here": "writes into the clone; `labkit build --check` is run",
     "labkit verify 00_start_here": "tests/labs does this for every lab",
     "labkit gpu --rehearse attention": "tests/evidence rehearses every part",
-    "labkit grade submissions/": "tests/grading grades a class of submissions",
+    "labkit route --trace": "a trace of the reader's own: tests/test_route_command.py reads several",
+    "labkit grade-demo": "tests/grading/test_instructors_page.py types it",
+    "labkit grade class/submissions": "tests/grading/test_instructors_page.py types it",
+    "make grade-demo": "the same by make",
     "conda env create -f environment.yml": "conda's channels are out of reach; tests/test_extras.py reads the file",
     "conda activate labkit": "as above",
     "docker build": "no container engine here: deploy/try_image.py runs the same steps with buildah",
@@ -43,10 +47,23 @@ NOT_RUN = {
 }
 
 
+def _blocks(text: str) -> list[str]:
+    """What stands between fences that name no language, or a shell."""
+    blocks: list[list[str]] = []
+    language: str | None = None
+    for line in text.splitlines():
+        if line.strip().startswith("```"):
+            language = line.strip().removeprefix("```") if language is None else None
+            blocks.append([])
+        elif language in ("", "bash", "sh", "console"):
+            blocks[-1].append(line)
+    return ["\n".join(block) for block in blocks if block]
+
+
 def _commands() -> list[tuple[str, str]]:
     found = []
-    for page in PAGES:
-        for block in FENCED.findall(page.read_text(encoding="utf-8")):
+    for page in (each for each in PAGES if each.name not in ELSEWHERE):
+        for block in _blocks(page.read_text(encoding="utf-8")):
             lines = [line.split("  #")[0].strip() for line in block.splitlines() if line.strip()]
             first = lines[0].split()[0] if lines else ""
             if first in PROGRAMS or re.match("[A-Z_]+=", first):
