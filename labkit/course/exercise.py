@@ -6,7 +6,7 @@ reads when their answer behaves like it, and right ones of different kinds that 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labkit.course.apart import LIMIT_S, Answer, Probe, ask, ask_here
@@ -31,6 +31,10 @@ class Case:
     def given(self) -> str:
         """The arguments on one line: `x = float64 (1, 2, 5, 5); kernel = 3`."""
         return "; ".join(f"{name} = {describe(value)}" for name, value in zip(self.names, self.args, strict=False))
+
+    def for_learner(self) -> tuple[Any, ...]:
+        """The arguments as the answer is called with them, where those are not plain data."""
+        return self.args
 
     def weight(self) -> int:
         """How much there is to look at, so that the smallest failing case can be shown."""
@@ -161,7 +165,7 @@ class Exercise:
     def make_cases(self, seed: int, tier: str = "cpu") -> tuple[Case, ...]:
         """The cases for a seed, with the arguments' names filled in."""
         names = argument_names(self.signature)
-        cases = tuple(Case(case.name, case.args, case.names or names) for case in self.cases(seed, tier))
+        cases = tuple(replace(case, names=case.names or names) for case in self.cases(seed, tier))
         if not cases:
             raise RuntimeError(f"{self.name} has no cases for seed {seed}: a check that tries nothing is no check")
         return cases
@@ -252,7 +256,7 @@ class Exercise:
         if asked not in self._own_answers:
             if len(self._own_answers) >= MAX_OWN_ANSWERS:
                 self._own_answers.clear()
-            copy = Case(case.name, decode(encode(case.args)), case.names)  # a wrong answer may change its arguments
+            copy = replace(case, args=decode(encode(case.args)))  # a wrong answer may change its arguments
             self._own_answers[asked] = ask_here(wrong.candidate, self.probe, [copy], None)[0]
         return self._own_answers[asked]
 

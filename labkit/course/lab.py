@@ -75,10 +75,10 @@ class Lab:
     def case(self, name: Any, case: str) -> tuple[Any, ...]:
         """The arguments of one case, to try an answer on: `median(*lab.case("median", "two samples"))`."""
         each = self._exercise(name)
-        cases = {made.name: made.args for made in each.make_cases(self.seed, each.tier)}
+        cases = {made.name: made for made in each.make_cases(self.seed, each.tier)}
         if case not in cases:
             raise Misuse(f"{each.name} has no case {case!r}; it has: {', '.join(cases)}")
-        return cases[case]
+        return cases[case].for_learner()
 
     def hint(self, name: Any) -> None:
         """Show the next rung of an exercise's ladder of three: a question, the idea, pseudo-code."""

@@ -154,6 +154,24 @@ def constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
     return None
 
 
+def add_weight(graph: onnx.GraphProto, name: str, array: np.ndarray) -> None:
+    """Adds an array to a graph as an initializer, which nodes then read by this name."""
+    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+
+
+def graphs_with_weights(model: onnx.ModelProto) -> Iterator[tuple[onnx.GraphProto, dict[str, np.ndarray]]]:
+    """The main graph and every graph inside a node, each with the weights that its nodes can read, by name.
+
+    Weights are fixed before the model runs: initializers and Constant nodes, also those of the graphs around. Not
+    among them: what a caller may override, and what lies in another file and was not read in.
+    """
+    pending = [Scope.of(model)]
+    while pending:
+        scope = pending.pop()
+        yield scope.graph, {name: array_of(tensor) for name, tensor in scope.constants.items()}
+        pending.extend(scope.inner())
+
+
 def array_of(tensor: onnx.TensorProto) -> np.ndarray:
     """A tensor's values. Shape: its dims."""
     return np.asarray(numpy_helper.to_array(tensor))

@@ -15,7 +15,6 @@ from labkit.onnx_simplify.editing import (
     Constants,
     Scope,
     array_of,
-    attribute,
     constant_tensor,
     copy_of,
     count_reads,
@@ -23,9 +22,8 @@ from labkit.onnx_simplify.editing import (
     tidy,
 )
 from labkit.onnx_simplify.inference import SMALL_ELEMENTS, Inferred, infer, sizes_of
-
-# Another value every time they run.
-_RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+from labkit.onnx_simplify.resolving import cast_of, sizes_given
+from labkit.onnx_simplify.single_node import RANDOM_OPS
 
 # Their sizes depend on values, which inference does not follow, but are bounded by those of their inputs.
 _NEVER_LARGER = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}
@@ -93,16 +91,15 @@ def _values(
     max_growth_bytes: int,
 ) -> Constants | None:
     """What a node's outputs are, by name, when that is known before the model runs; else None."""
-    if not is_standard(node) or node.op_type in _RANDOM or any(True for _ in subgraphs(node)):
+    if not is_standard(node) or node.op_type in RANDOM_OPS or any(True for _ in subgraphs(node)):
         return None
     if node.op_type == "Constant":
         tensor = constant_tensor(node)
         return None if tensor is None else {tensor.name: tensor}
     if node.op_type in ("Shape", "Size") and node.input[0] not in constants:
-        return _size_values(node, inferred)
-    if node.op_type == "CastLike" and node.input[1] in inferred.types:  # reads only the type of its second input
-        to = inferred.types[node.input[1]]
-        node = onnx.helper.make_node("Cast", [node.input[0]], list(node.output), name=node.name, to=to)
+        sizes = sizes_given(node, inferred)
+        return None if sizes is None else {node.output[0]: numpy_helper.from_array(sizes, node.output[0])}
+    node = cast_of(node, inferred) or node
     names = [name for name in node.input if name]
     if not names or any(name not in constants for name in names):
         return None
@@ -112,19 +109,6 @@ def _values(
     if outputs is None or _growth_bytes(node, known, outputs) > max_growth_bytes:
         return None
     return _evaluate(alone, known, outputs)
-
-
-def _size_values(node: onnx.NodeProto, inferred: Inferred) -> Constants | None:
-    sizes = inferred.sizes.get(node.input[0])
-    if sizes is None:
-        return None
-    if node.op_type == "Shape":  # start and end, since opset 15
-        sizes = sizes[attribute(node, "start", 0) : attribute(node, "end", len(sizes))]
-    known = [size for size in sizes if size is not None]
-    if len(known) < len(sizes):
-        return None
-    value = np.array(known if node.op_type == "Shape" else math.prod(known), dtype=np.int64)
-    return {node.output[0]: numpy_helper.from_array(value, node.output[0])}
 
 
 def _alone(node: onnx.NodeProto, known: Constants, opsets: list[onnx.OperatorSetIdProto]) -> onnx.ModelProto:
