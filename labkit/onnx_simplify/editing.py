@@ -156,7 +156,7 @@ def constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
 
 def add_weight(graph: onnx.GraphProto, name: str, array: np.ndarray) -> None:
     """Adds an array to a graph as an initializer, which nodes then read by this name."""
-    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+    graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
 
 
 def graphs_with_weights(model: onnx.ModelProto) -> Iterator[tuple[onnx.GraphProto, dict[str, np.ndarray]]]:

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import onnx
 from onnx import numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 from labkit.onnx_file import subgraphs
 from labkit.onnx_simplify.counting import is_standard
 from labkit.onnx_simplify.editing import (
     Constants,
     Scope,
-    array_of,
     constant_tensor,
     copy_of,
     count_reads,
     delete_nodes,
     tidy,
 )
-from labkit.onnx_simplify.inference import SMALL_ELEMENTS, Inferred, infer, sizes_of
+from labkit.onnx_simplify.inference import Inferred, infer, sizes_of
 from labkit.onnx_simplify.resolving import cast_of, sizes_given
-from labkit.onnx_simplify.single_node import RANDOM_OPS
+from labkit.onnx_simplify.single_node import RANDOM_OPS, evaluate, inferred_outputs, model_of
 
 # Their sizes depend on values, which inference does not follow, but are bounded by those of their inputs.
 _NEVER_LARGER = {"Compress", "NonMaxSuppression", "NonZero", "Unique"}
@@ -104,30 +101,11 @@ def _values(
     if not names or any(name not in constants for name in names):
         return None
     known = {name: constants[name] for name in names}
-    alone = _alone(node, known, opsets)
-    outputs = _inferred_outputs(alone)
+    alone = model_of(node, known, opsets)
+    outputs = inferred_outputs(alone)
     if outputs is None or _growth_bytes(node, known, outputs) > max_growth_bytes:
         return None
-    return _evaluate(alone, known, outputs)
-
-
-def _alone(node: onnx.NodeProto, known: Constants, opsets: list[onnx.OperatorSetIdProto]) -> onnx.ModelProto:
-    """A model of this one node, its inputs declared with type and shape, the small ones with their values."""
-    inputs = [
-        onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)) for name, tensor in known.items()
-    ]
-    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
-    small = [tensor for tensor in known.values() if math.prod(tensor.dims) <= SMALL_ELEMENTS]
-    graph = onnx.helper.make_graph([node], "one node", inputs, outputs, initializer=small)
-    return onnx.helper.make_model(graph, opset_imports=opsets)
-
-
-def _inferred_outputs(alone: onnx.ModelProto) -> list[onnx.ValueInfoProto] | None:
-    """Type and shape of the outputs, from the inputs' shapes and the small inputs' values; None if they do not fit."""
-    try:
-        return list(onnx.shape_inference.infer_shapes(alone).graph.output)
-    except Exception:  # inputs that the operator cannot take: the runtime will say so better
-        return None
+    return evaluate(alone, known, outputs)
 
 
 def _growth_bytes(node: onnx.NodeProto, known: Constants, outputs: list[onnx.ValueInfoProto]) -> float:
@@ -148,33 +126,3 @@ def _num_bytes(data_type: int, sizes: tuple[int | None, ...] | None) -> float:
         return math.inf
     itemsize = onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize if data_type else 8
     return math.prod(size for size in sizes if size is not None) * itemsize
-
-
-def _evaluate(alone: onnx.ModelProto, known: Constants, outputs: list[onnx.ValueInfoProto]) -> Constants | None:
-    """The node's outputs by the standard's reference implementation; None where it cannot say.
-
-    Type and shape must be what inference expects: an implementation that gets those wrong is not believed.
-    """
-    try:
-        with np.errstate(all="ignore"):
-            results = ReferenceEvaluator(alone).run(None, {name: array_of(tensor) for name, tensor in known.items()})
-        tensors = [
-            numpy_helper.from_array(np.asarray(result), value.name)
-            for result, value in zip(results, outputs, strict=True)
-            if isinstance(result, np.ndarray | np.generic)  # not a sequence: no initializer can hold that
-        ]
-    except Exception:  # an operator or a type without a reference implementation
-        return None
-    if len(tensors) < len(outputs) or not all(map(_fits, tensors, outputs)):
-        return None
-    return {tensor.name: tensor for tensor in tensors}
-
-
-def _fits(tensor: onnx.TensorProto, value: onnx.ValueInfoProto) -> bool:
-    sizes = sizes_of(value)
-    same_rank = sizes is None or len(sizes) == len(tensor.dims)
-    return (
-        tensor.data_type == value.type.tensor_type.elem_type
-        and same_rank
-        and all(size in (None, dim) for size, dim in zip(sizes or (), tensor.dims, strict=False))
-    )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from labkit.onnx_file import subgraphs
 from labkit.onnx_simplify.counting import is_standard
+from labkit.onnx_simplify.editing import Constants, array_of
+from labkit.onnx_simplify.inference import SMALL_ELEMENTS, sizes_of
 
 # Another value every time they run: what they give is never known beforehand.
 RANDOM_OPS = frozenset(
@@ -33,20 +37,57 @@ def run_node(
     """
     if not is_standard(node) or any(True for _ in subgraphs(node)):
         return None
-    feeds = {name: np.asarray(values[name]) for name in node.input if name}
-    names = [name for name in node.output if name]
-    graph = onnx.helper.make_graph(
-        [node],
-        "one node",
-        [onnx.ValueInfoProto(name=name) for name in feeds],
-        [onnx.ValueInfoProto(name=name) for name in names],
-    )
-    alone = onnx.helper.make_model(graph, opset_imports=list(model.opset_import))
+    known = {name: numpy_helper.from_array(np.asarray(values[name]), name) for name in node.input if name}
+    alone = model_of(node, known, list(model.opset_import))
+    outputs = inferred_outputs(alone)
+    results = None if outputs is None else evaluate(alone, known, outputs)
+    return None if results is None else {name: array_of(tensor) for name, tensor in results.items()}
+
+
+def model_of(node: onnx.NodeProto, known: Constants, opsets: list[onnx.OperatorSetIdProto]) -> onnx.ModelProto:
+    """A model of this one node, its inputs declared with type and shape, the small ones with their values."""
+    inputs = [
+        onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)) for name, tensor in known.items()
+    ]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    small = [tensor for tensor in known.values() if math.prod(tensor.dims) <= SMALL_ELEMENTS]
+    graph = onnx.helper.make_graph([node], "one node", inputs, outputs, initializer=small)
+    return onnx.helper.make_model(graph, opset_imports=opsets)
+
+
+def inferred_outputs(alone: onnx.ModelProto) -> list[onnx.ValueInfoProto] | None:
+    """Type and shape of the outputs, from the inputs' shapes and the small inputs' values; None if they do not fit."""
+    try:
+        return list(onnx.shape_inference.infer_shapes(alone).graph.output)
+    except Exception:  # inputs that the operator cannot take: the runtime will say so better
+        return None
+
+
+def evaluate(alone: onnx.ModelProto, known: Constants, outputs: list[onnx.ValueInfoProto]) -> Constants | None:
+    """The node's outputs by the standard's reference implementation; None where it cannot say.
+
+    Type and shape must be what inference expects: an implementation that gets those wrong is not believed.
+    """
     try:
         with np.errstate(all="ignore"):
-            results = ReferenceEvaluator(alone).run(None, feeds)
-    except Exception:  # the reference implementations raise what they like
+            results = ReferenceEvaluator(alone).run(None, {name: array_of(tensor) for name, tensor in known.items()})
+        tensors = [
+            numpy_helper.from_array(np.asarray(result), value.name)
+            for result, value in zip(results, outputs, strict=True)
+            if isinstance(result, np.ndarray | np.generic)  # not a sequence: no initializer can hold that
+        ]
+    except Exception:  # an operator or a type without a reference implementation
         return None
-    if not all(isinstance(result, np.ndarray | np.generic) for result in results):
+    if len(tensors) < len(outputs) or not all(map(_fits, tensors, outputs)):
         return None
-    return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
+    return {tensor.name: tensor for tensor in tensors}
+
+
+def _fits(tensor: onnx.TensorProto, value: onnx.ValueInfoProto) -> bool:
+    sizes = sizes_of(value)
+    same_rank = sizes is None or len(sizes) == len(tensor.dims)
+    return (
+        tensor.data_type == value.type.tensor_type.elem_type
+        and same_rank
+        and all(size in (None, dim) for size, dim in zip(sizes or (), tensor.dims, strict=False))
+    )

@@ -56,6 +56,8 @@ def _cases(seed: int, tier: str) -> list[Case]:
                    " {1, 2}> { s = Concat<axis = 0>(a, b) y = Reshape(x, s) }", {"Reshape": 1}),
         graph_case("the shape of a weight", f"{x} => {y} <{W}> {{ s = Shape(w) k = Constant<value_float = 2.0>()"
                    " z = Expand(k, s) y = Mul(x, z) }", {"Mul": 1}),
+        graph_case("a scalar that stays one", f"{x} => (float[n] y) {{ i = Constant<value_int = 2>()"
+                   " j = Constant<value_int = 1>() k = Sub(i, j) y = Gather<axis = 1>(x, k) }", {"Gather": 1}),
         graph_case("double precision", _doubles(), {"Mul": 1}),
         graph_case("operators of an older version", _older(), {"Mul": 1}),
         graph_case("an identity of a weight", f"{x} => {y} <{W}> {{ i = Identity(w) e = Exp(i) y = Mul(x, e) }}",
@@ -255,6 +257,12 @@ class FirstOutputOnly(Fold):
 class EverythingFloat(Fold):
     def written(self, values):
         return {name: array.astype(np.float32) for name, array in values.items()}
+
+
+@wrong("scalars made vectors", "a scalar has shape (), not (1,): Gather with a scalar takes an axis away.")
+class ScalarsMadeVectors(Fold):
+    def written(self, values):
+        return {name: np.atleast_1d(array) for name, array in values.items()}
 
 
 @wrong("the newest operator version", "the model says which version of each operator it means: opset_import.")
