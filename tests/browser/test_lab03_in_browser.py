@@ -1,0 +1,107 @@
+"""Lab 03 as a learner meets it: a wrong pass named with its graphs, the solution run, both graphs in Netron."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+
+from labkit.course.paths import solution_path, starter_path
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Lab
+
+LAB = "03_onnx_simplify"
+RUN_ALL_MS = 240_000
+
+MAIN_GRAPH_ONLY = """
+def count_ops(model):
+    return dict(Counter(op_name(node) for node in model.graph.node))
+"""
+ALL_GRAPHS = """
+def count_ops(model):
+    from labkit.onnx_simplify import graphs
+    return dict(Counter(op_name(node) for graph in graphs(model) for node in graph.node))
+"""
+PICTURES = [
+    """
+from labkit.onnx_simplify import drop_identities
+from labkit.widgets.netron_viewer import compare_models
+import onnx
+model = onnx.parser.parse_model('<ir_version: 9, opset_import: ["": 20]> g (float[2] x) => (float[2] y)'
+                                ' { a = Exp(x) b = Identity(a) y = Neg(b) }')
+compare_models(model, drop_identities(model), names=("as exported", "yours"))
+"""
+]
+
+
+def write_answer(lab: "Lab", stub: str, source: str) -> None:
+    """Click into the stub's cell, replace its text as a learner would, and run it and the check below it."""
+    editor = lab.page.locator(".jp-Notebook .jp-CodeCell").filter(has_text=stub).first.locator(".cm-content")
+    editor.click()
+    lab.page.keyboard.press("Control+A")
+    lab.page.keyboard.insert_text(source.strip())
+    lab.command("notebook:run-cell-and-select-next")
+    lab.command("notebook:run-cell-and-select-next")
+
+
+def quick(path: Path, target: Path) -> Path:
+    """The notebook with QUICK = True, as papermill would set it."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("QUICK = False", "QUICK = True")
+    nbformat.write(notebook, target)
+    return target
+
+
+def test_the_simplifiers_starter_from_a_wrong_count_to_green(lab: "Lab") -> None:
+    lab.open_notebook(starter_path(LAB))
+    lab.page.set_default_timeout(RUN_ALL_MS)
+    lab.run_all()
+    page = lab.page
+    page.get_by_text("○ count_ops: not written yet").wait_for()
+
+    write_answer(lab, "def count_ops", "from labkit.onnx_simplify import op_name, subgraphs\n" + MAIN_GRAPH_ONLY)
+    red = page.get_by_text("✗ count_ops:")
+    red.wait_for()
+    text = red.inner_text()
+    places = [
+        text.index(word) for word in ("given", "then_branch", "expected", "came", "behaves like *main graph only*")
+    ]
+    assert places == sorted(places)
+    assert "Traceback" not in text
+    red.scroll_into_view_if_needed()
+    lab.screenshot("wrong")
+
+    write_answer(lab, "def count_ops", "from labkit.onnx_simplify import op_name, subgraphs\n" + ALL_GRAPHS)
+    page.get_by_text(re.compile("✓ count_ops: right on all")).wait_for()
+    assert lab.toasts() == []
+
+
+def test_the_simplifiers_solution_runs_and_shows_both_graphs(lab: "Lab", tmp_path: Path) -> None:
+    lab.open_notebook(quick(solution_path(LAB), tmp_path / "quick.ipynb"))
+    lab.page.set_default_timeout(RUN_ALL_MS)
+    lab.run_all()
+    page = lab.page
+    assert lab.errors() == []
+    assert page.get_by_text("✓ solved").count() >= 4
+    viewer = page.frame_locator("iframe").first
+    viewer.locator("body.default").wait_for()
+    page.locator("iframe").first.scroll_into_view_if_needed()
+    lab.screenshot("graphs")
+    page.get_by_text(re.compile("nodes before, 20 after")).first.scroll_into_view_if_needed()
+    lab.screenshot("change")
+    page.get_by_text(re.compile("left by exporter")).first.scroll_into_view_if_needed()
+    lab.screenshot("tools")
+    assert lab.console_errors() == []
+    assert lab.toasts() == []
+
+
+def test_the_change_reads_on_a_dark_theme(lab: "Lab") -> None:
+    lab.open_notebook(PICTURES)
+    lab.use_theme("JupyterLab Dark")
+    lab.run_all()
+    lab.page.get_by_text("3 nodes before, 2 after: 1 removed (Identity 1).").first.wait_for()
+    lab.screenshot()
+    assert lab.errors() == []
+    assert lab.console_errors() == []
