@@ -18,13 +18,18 @@ from labkit.onnx_export import random_inputs
 from labkit.onnx_file import OnnxFileError, graphs, load_model, save_model
 from labkit.onnx_simplify import (
     TOOLS,
+    add_weight,
     count_ops,
     drop_dead_nodes,
     drop_identities,
     fold_constants,
     fuse_conv_bn,
     graph_diff,
+    graph_text,
+    graphs_with_weights,
     num_nodes,
+    resolve_types_and_sizes,
+    run_node,
     simplify,
     simplify_report,
 )
@@ -712,3 +717,61 @@ def test_bad_arguments_are_one_sentence(with_work: Path, tmp_path: Path) -> None
         simplify_report(with_work, dims={"batch": 2})
     with pytest.raises(OnnxFileError, match="there is no file"):
         simplify_report(tmp_path / "no.onnx")
+
+
+# --- what passes are written with -------------------------------------------------------------------------------
+
+
+def test_a_graph_reads_as_lines_with_what_nodes_hold_indented() -> None:
+    model = parse("""g (bool c, float[n, 2] x, float[2] v = {1.0, 2.0}) => (float[n, 2] y) <float[3, 3] w> {
+        y = If(c) <then_branch = t () => (float[n, 2] p) { p = Clip(x, , v) },
+                   else_branch = e () => (float[n, 2] r) { k = Constant<value_float = 2.5>() r = Mul(x, k) }>
+    }""")
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((3, 3), np.float32), "w"))
+    assert graph_text(model).splitlines() == [
+        "(bool c, float[n, 2] x, float[2] v) -> (float[n, 2] y)",
+        "  weight v: float[2] = [1, 2] (a caller may override it)",
+        "  weight w: float[3, 3]",
+        "  y = If(c) holding:",
+        "    then_branch () -> (p)",
+        "      p = Clip(x, _, v)",
+        "    else_branch () -> (r)",
+        "      k = Constant[value_float=2.5]()",
+        "      r = Mul(x, k)",
+    ]
+    assert graph_text(model, max_lines=4).splitlines()[2] == "  … 5 more lines"
+
+
+def test_one_node_runs_alone_in_the_models_own_operator_version() -> None:
+    old = parse("g (float[2,2] x) => (float[2] y) { y = ReduceSum<axes = [0], keepdims = 0>(x) }", opset=11)
+    values = {"x": np.array([[1, 2], [3, 4]], np.float32)}
+    assert run_node(old.graph.node[0], values, old)["y"].tolist() == [4, 6]
+    for text in ("y = my.own.Secret(x)", "y = Add(x, z)"):
+        model = onnx.parser.parse_model(
+            f'<ir_version: 9, opset_import: ["": 20, "my.own": 1]> g (float[2] x) => (float[2] y) {{ {text} }}'
+        )
+        wrong = {"x": np.ones(2, np.float32), "z": np.ones(3, np.float32)}
+        assert run_node(model.graph.node[0], wrong, model) is None
+
+
+def test_a_scalar_weight_stays_a_scalar() -> None:
+    model = parse("g (float[2] x) => (float y) { y = Gather(x, i) }")
+    add_weight(model.graph, "i", np.int64(1))
+    assert list(model.graph.initializer[0].dims) == []
+
+
+def test_what_reads_only_types_or_sizes_is_resolved_where_these_are_known() -> None:
+    model = parse("""g (float[b, 3] x) => (float[b, 3] y, int64[1] n, int64[1] m) <int64 one = {1}> {
+        k = CastLike(one, x) y = Mul(x, k) n = Shape<start = 1>(x) m = Shape<end = 1>(x)
+    }""")
+    result = apply(resolve_types_and_sizes, model)
+    assert ops(result) == {"Cast": 1, "Constant": 1, "Mul": 1, "Shape": 1}
+
+
+def test_weights_are_seen_from_inside_and_defaults_are_none() -> None:
+    model = parse("""g (bool c, float[2] x, float[2] v = {1.0, 2.0}) => (float[2] y) <float[2] w = {3.0, 4.0}> {
+        y = If(c) <then_branch = t () => (float[2] p) { p = Add(x, w) },
+                   else_branch = e () => (float[2] r) { r = Neg(x) }>
+    }""")
+    assert next(sorted(weights) for _graph, weights in graphs_with_weights(model)) == ["w"]
+    assert all("w" in weights and "v" not in weights for _graph, weights in graphs_with_weights(model))
