@@ -72,7 +72,7 @@ def _has_branches(data: bytes) -> bool:
 def _difference(name: str, expected: np.ndarray, got: np.ndarray) -> str:
     if expected.shape != got.shape or expected.dtype != got.dtype:
         return f"{name} is {got.dtype} {list(got.shape)}, and was {expected.dtype} {list(expected.shape)}"
-    scale = np.abs(expected).max(initial=0) if expected.dtype.kind == "f" else 0
+    scale = np.abs(expected[np.isfinite(expected)]).max(initial=0) if expected.dtype.kind == "f" else 0
     close = np.isclose(got, expected, rtol=0, atol=TOLERANCE * scale, equal_nan=True)
     if close.all():
         return ""
