@@ -10,6 +10,7 @@ from labkit.course.lab_spec import LabSpec
 PACKAGES: dict[str, str] = {
     "00_start_here": "start_here",
     "01_gemm_im2col": "gemm_im2col",
+    "02_onnx_export": "onnx_export",
     "03_onnx_simplify": "onnx_simplify",
     "04_tensorrt_build": "tensorrt_build",
     "05_token_attention": "token_attention",
