@@ -17,6 +17,7 @@ from labkit.onnx_export.export import (
     FrozenDimensionWarning,
     NarrowedDimensionWarning,
     export_onnx,
+    quiet_exporter,
 )
 from labkit.onnx_export.inputs import random_inputs, random_like, shapes_to_try
 from labkit.onnx_export.parity import Parity, ParityReport, check_parity, compare_outputs, max_error
@@ -36,6 +37,7 @@ __all__ = [
     "export_onnx",
     "max_error",
     "open_session",
+    "quiet_exporter",
     "random_inputs",
     "random_like",
     "shapes_to_try",

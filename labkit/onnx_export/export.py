@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import re
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +30,10 @@ _NOISE = (
     "The feature will be removed",
     "shares the same shape constraints with another axis",
 )
+
+
+# Where the exporter says, at every export, that torchvision's operators are missing. Nothing here has any.
+_NOISY_LOGGER = "torch.onnx._internal.exporter._registration"
 
 
 class ExportError(RuntimeError):
@@ -199,17 +205,18 @@ def _write_torchscript(
     import torch
 
     try:
-        torch.onnx.export(
-            model,
-            tuple(example.values()),
-            str(path),
-            input_names=list(example),
-            output_names=outputs,
-            dynamic_axes=dynamic,
-            opset_version=opset,
-            do_constant_folding=optimize,
-            dynamo=False,
-        )
+        with _silent_descriptors():
+            torch.onnx.export(
+                model,
+                tuple(example.values()),
+                str(path),
+                input_names=list(example),
+                output_names=outputs,
+                dynamic_axes=dynamic,
+                opset_version=opset,
+                do_constant_folding=optimize,
+                dynamo=False,
+            )
     except Exception as error:
         raise ExportError(f"tracing cannot follow {type(model).__name__}: {_reason(error)}") from error
     return {}  # a trace knows nothing about sizes
@@ -296,6 +303,31 @@ def _reason(error: BaseException) -> str:
             "has that size, or do not ask for these dims"
         )
     return f"{type(error).__name__}: {text[:400]}"
+
+
+def quiet_exporter() -> None:
+    """For the rest of this process `torch.onnx.export` says nothing about itself; what it says of a model stays."""
+    logging.getLogger(_NOISY_LOGGER).setLevel(logging.ERROR)
+    for noise in _NOISE:
+        warnings.filterwarnings("ignore", message=f".*{re.escape(noise)}")
+
+
+@contextlib.contextmanager
+def _silent_descriptors() -> Iterator[None]:
+    """What C++ code prints past Python goes nowhere: the tracer prints the whole graph before it raises."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = {number: os.dup(number) for number in (1, 2)}
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in kept:
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(nowhere)
 
 
 @contextlib.contextmanager

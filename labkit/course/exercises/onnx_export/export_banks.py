@@ -112,14 +112,15 @@ def _(model, example, path, dynamic=None):
     model.train(was)
 
 
-@right("torch.export first, then its program")
+@right("the current exporter's program, saved")
 def _(model, example, path, dynamic=None):
     names, was = _names(model, example), model.training
-    asked = {dim for dims in (dynamic or {}).values() for dim in dims.values()}
-    symbols = {name: torch.export.Dim(name) for name in asked}
-    shapes = {name: {at: symbols[dim] for at, dim in (dynamic or {}).get(name, {}).items()} for name in names}
-    program = torch.export.export(model.eval(), _tuple(example), dynamic_shapes=shapes)
-    torch.onnx.export(program, dynamo=True, verbose=False).save(path, external_data=False)
+    model.train(False)
+    symbols = tuple((dynamic or {}).get(name, {}) for name in names)
+    program = torch.onnx.export(
+        model, _tuple(example), dynamo=True, dynamic_shapes=symbols, input_names=names, optimize=False, verbose=False
+    )
+    program.save(path)
     model.train(was)
 
 

@@ -16,7 +16,7 @@ from labkit.course.apart import Answer
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case, Wrong
 from labkit.course.exercises.onnx_export.graphs import read_graph, run_graph
-from labkit.course.exercises.onnx_export.on_first_use import onnx, torch
+from labkit.course.exercises.onnx_export.on_first_use import torch
 from labkit.course.exercises.token_attention.played import PlayedExercise
 
 CLOSE = 1e-4  # relative to the largest output: float32 sums of some dozen numbers
@@ -39,7 +39,12 @@ def _cases(seed: int, tier: str) -> list[Case]:
         ),
         Case(
             "a dynamic batch, a model in training mode",
-            ("scores, in training mode", [draw(batch, 6)], {"x": {0: "batch"}}, [[draw(n, 6)] for n in (batch, other, 17)]),
+            (
+                "scores, in training mode",
+                [draw(batch, 6)],
+                {"x": {0: "batch"}},
+                [[draw(n, 6)] for n in (batch, other, 17)],
+            ),
             names,
         ),
         Case(
@@ -60,7 +65,7 @@ def make_model(name: str) -> Any:
     kind, _, mode = name.partition(", ")
     generator = torch.Generator().manual_seed(0)
 
-    class Scores(torch.nn.Module):  # type: ignore[misc]
+    class Scores(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.linear, self.norm, self.drop = torch.nn.Linear(6, 3), torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5)
@@ -68,7 +73,7 @@ def make_model(name: str) -> Any:
         def forward(self, x: Any) -> Any:
             return self.drop(self.norm(self.linear(x)))
 
-    class Weighted(torch.nn.Module):  # type: ignore[misc]
+    class Weighted(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.linear = torch.nn.Linear(6, 3)
@@ -76,7 +81,7 @@ def make_model(name: str) -> Any:
         def forward(self, tokens: Any, weights: Any) -> Any:
             return (self.linear(tokens) * weights.unsqueeze(-1)).sum(1)
 
-    model = {"scores": Scores, "weighted": Weighted}[kind]()
+    model: Any = {"scores": Scores, "weighted": Weighted}[kind]()
     with torch.no_grad():
         for tensor in [*model.parameters(), *(each for each in model.buffers() if each.is_floating_point())]:
             tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
@@ -89,7 +94,7 @@ def _probe(candidate: Callable[..., Any], case: Case) -> dict[str, Any]:
     before = _state(model)
     tensors = tuple(torch.tensor(array) for array in example)
     asked = {each: dict(dims) for each, dims in dynamic.items()} if dynamic else None
-    with tempfile.TemporaryDirectory(prefix="labkit-") as folder, _kept_registry():
+    with tempfile.TemporaryDirectory(prefix="labkit-") as folder, _kept_tables():
         path = Path(folder) / "model.onnx"
         candidate(model, tensors[0] if len(tensors) == 1 else tensors, path, asked)
         files = {file.name: file.read_bytes() for file in Path(folder).iterdir() if file.is_file()}
@@ -208,56 +213,61 @@ class ExportExercise(PlayedExercise):
 
 
 @functools.cache
-def _load_exporter() -> Any:
-    """The exporter's table of operators, built once; None where this PyTorch keeps it elsewhere.
+def _load_exporter() -> None:
+    """One small export, so that what the exporter imports and builds at its first is there."""
+    from labkit.onnx_export import export_onnx as labkits
 
-    `torch.onnx.export` builds the table anew for each model, which is half of its time on models as small as these.
-    """
-    torch.onnx  # noqa: B018
-    try:
-        from torch.onnx._internal.exporter._registration import ONNXRegistry
+    with tempfile.TemporaryDirectory(prefix="labkit-") as folder, _kept_tables():
+        labkits(torch.nn.Identity(), torch.ones(2, 3), Path(folder) / "model.onnx")
 
-        return ONNXRegistry.from_torchlib()
-    except (ImportError, AttributeError):
-        return None
+
+_tables: dict[str, Any] = {}
 
 
 @contextmanager
-def _kept_registry() -> Iterator[None]:
-    """Within it the exporter takes the table that is there. It is private to PyTorch: without it all works, slower."""
-    table = _load_exporter()
-    if table is None:
+def _kept_tables() -> Iterator[None]:
+    """Within it the exporter's table of operators is built once, and not anew for each model: half of its time here.
+
+    The table is private to PyTorch: where it is kept elsewhere, all works as well, and takes longer.
+    """
+    try:
+        from torch.onnx._internal.exporter import _registration
+
+        registry: Any = _registration.ONNXRegistry
+        original = registry.__dict__["from_torchlib"]
+    except (ImportError, KeyError):
         yield
         return
-    kind = type(table)
-    original = kind.__dict__["from_torchlib"]
 
     def kept(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        return original.__func__(cls, *args, **kwargs) if args or kwargs else table
+        key = repr((args, kwargs))
+        if key not in _tables:
+            _tables[key] = original.__func__(cls, *args, **kwargs)
+        return _tables[key]
 
-    kind.from_torchlib = classmethod(kept)
+    registry.from_torchlib = classmethod(kept)
     try:
         yield
     finally:
-        kind.from_torchlib = original
+        registry.from_torchlib = original
 
 
 export_onnx = ExportExercise(
     name="export_onnx",
     signature="export_onnx(model, example, path, dynamic=None)",
     goal="Write the model, as it is in evaluation mode, to one ONNX file at path: inputs named as in `forward`, the"
-    " dimensions in `dynamic`, {input: {dim: name}}, free under those names, all others fixed; the model left as it was.",
+    " dimensions in `dynamic`, {input: {dim: name}}, free under those names, all others fixed; the model stays as is.",
     cases=_cases,
     judge_case=_judge,
     hints=(
         "What is in the file if the model was in training mode? Look for Dropout. Which mode should the model have"
         " after your function?",
-        "Names come from `inspect.signature(model.forward).parameters`. The exporter takes `dynamic_shapes`, a dict with"
-        " an entry for every input, None where all is fixed. By default it puts the weights into a second file:"
+        "Names come from `inspect.signature(model.forward).parameters`. The exporter takes `dynamic_shapes`, a dict"
+        " with an entry for every input, None where all is fixed. By default it puts the weights into a second file:"
         " `external_data=False`.",
-        "make a tuple of the example; `names = list(parameters)[:len(example)]`; remember `model.training`, `model.eval()`;"
-        " `torch.onnx.export(model, example, str(path), input_names=names, dynamic_shapes={name: dynamic.get(name) …} if"
-        " dynamic else None, external_data=False, verbose=False)`; `model.train(was)`.",
+        "make a tuple of the example; `names = list(parameters)[:len(example)]`; remember `model.training`, then"
+        " `model.eval()`; `torch.onnx.export(model, example, str(path), input_names=names, dynamic_shapes={name:"
+        " dynamic.get(name) …} if dynamic else None, external_data=False, verbose=False)`; `model.train(was)`.",
     ),
     points=4,
     minutes=20,

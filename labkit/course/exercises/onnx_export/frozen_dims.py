@@ -44,7 +44,8 @@ def _cases(seed: int, tier: str) -> list[Case]:
 
 
 def _any_size(rng: np.random.Generator) -> int | str | None:
-    return [int(rng.integers(2, 100)), "n", None][int(rng.integers(0, 3))]
+    size: list[int | str | None] = [int(rng.integers(2, 100)), "n", None]
+    return size[int(rng.integers(0, 3))]
 
 
 def _probe(candidate: Callable[..., Any], case: Case) -> Any:
@@ -63,7 +64,8 @@ def make_model(sizes: Sizes) -> Any:
     inputs = [helper.make_tensor_value_info(name, tensor_type, shape) for name, shape in sizes.items()]
     output = helper.make_tensor_value_info("y", tensor_type, [777, 888, 999, 555])
     nodes = [helper.make_node("Identity", [next(iter(sizes))], ["y"])]
-    weights = [onnx.numpy_helper.from_array(np.zeros(shape, np.float32), "w") for shape in [sizes.get("w")] if shape]
+    weight: Any = sizes.get("w")
+    weights = [onnx.numpy_helper.from_array(np.zeros(weight, np.float32), "w")] if weight else []
     return helper.make_model(helper.make_graph(nodes, "graph", inputs, [output], weights))
 
 

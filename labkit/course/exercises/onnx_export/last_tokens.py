@@ -16,7 +16,7 @@ def _cases(seed: int, tier: str) -> list[Case]:
 
 
 def _last_mean(x: np.ndarray) -> np.ndarray:
-    return np.stack([np.mean([row for row in each][-WINDOW:], axis=0) for each in x])
+    return np.stack([np.mean(list(each)[-WINDOW:], axis=0) for each in x])
 
 
 last_tokens = ModuleExercise(

@@ -85,7 +85,7 @@ def make_graph(name: str, batch: int) -> Any:
 def _make_model(batch: int, reads_scale: bool) -> Any:
     weight = torch.nn.Parameter(torch.tensor(_weights(batch)["w"]))  # its outputs carry a gradient, as a model's do
 
-    class Model(torch.nn.Module):  # type: ignore[misc]
+    class Model(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.weight, self.drop = weight, torch.nn.Dropout(0.5)
@@ -177,8 +177,8 @@ max_error = Exercise(
         " subtract them? What does NumPy do with shapes that are not?",
         "`model.eval()` for the call, and its mode given back; `torch.no_grad()`. A session takes {name: array} and"
         " refuses a name that it does not have. Compare shapes before you subtract. `max` of Python does not see NaN.",
-        "`session = ort.InferenceSession(str(path), providers=['CPUExecutionProvider'])`; feed the inputs whose names are"
-        " in `session.get_inputs()`; for each pair of outputs: other shape → ValueError; collect"
+        "`session = ort.InferenceSession(str(path), providers=['CPUExecutionProvider'])`; feed the inputs whose names"
+        " are in `session.get_inputs()`; for each pair of outputs: other shape → ValueError; collect"
         " `np.abs(ours - theirs).max()`; return `float(np.max(collected))`.",
     ),
     points=3,

@@ -103,7 +103,7 @@ def _first_input(model: Any) -> str:
 
 
 def _run(case: Case, value: Any) -> list[Any]:
-    example, inputs = case.args
+    _example, inputs = case.args
     model = read_graph(value["graph"])
     name = model.graph.input[0].name if model.graph.input else ""
     return run_graph(value["graph"], [{name: x} for x in inputs])
@@ -150,7 +150,7 @@ def module(forward: Callable[[Any], Any]) -> Callable[[], Any]:
     """A bank's answer: a maker of modules with this forward, so that torch is loaded when one is made."""
 
     def make() -> Any:
-        class Answer(torch.nn.Module):  # type: ignore[misc]
+        class Answer(torch.nn.Module):
             def forward(self, x: Any) -> Any:
                 return forward(x)
 
@@ -163,7 +163,7 @@ def keeping_module(forward: Callable[[Any, Any], Any]) -> Callable[[], Any]:
     """As `module`, for a forward that also takes the module, to keep something in it; `kept` begins as None."""
 
     def make() -> Any:
-        class Answer(torch.nn.Module):  # type: ignore[misc]
+        class Answer(torch.nn.Module):
             kept: Any = None
 
             def forward(self, x: Any) -> Any:

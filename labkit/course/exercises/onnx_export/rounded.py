@@ -12,8 +12,9 @@ STEPS = 127
 def _cases(seed: int, tier: str) -> list[Case]:
     cases = token_cases(seed, [(2, 4, 17), (1, 6, 20)], [1, 8], spread=2.0)
     for case in cases:
-        # One small and one large input: a scale that came from the example is far from theirs. None is a tie at .5.
-        case.args[1].extend([case.args[0] / 16, case.args[0][:, ::-1] * 40])
+        # One small and one large input: a scale that came from the example is far from theirs. The largest magnitude
+        # of one is a negative number's. No quotient is a tie at .5.
+        case.args[1].extend([-np.abs(case.args[0]) / 16, np.abs(case.args[0])[:, ::-1] * 40])
         case.args[1][:] = [np.ascontiguousarray(_without_ties(x)) for x in case.args[1]]
     return cases
 
@@ -39,8 +40,8 @@ rounded = ModuleExercise(
     oracle=_rounded,
     hints=(
         "Where in the exported graph is the scale? Look for it in Netron: is it computed, or does it stand there?",
-        "`.item()`, `float()`, `.tolist()` and `.numpy()` give a value of *this* x to Python, and a tracer writes values"
-        " of Python's down as constants. Which of your lines does that?",
+        "`.item()`, `float()`, `.tolist()` and `.numpy()` give a value of *this* x to Python, and a tracer writes"
+        " values of Python's down as constants. Which of your lines does that?",
         "The same three steps with the scale left as a tensor: the largest magnitude, divided by 127; x over it,"
         " rounded; times it.",
     ),
@@ -101,11 +102,11 @@ def _(x):
     return torch.round(x / (x.abs().max() / STEPS))
 
 
-@wrong("rounded towards zero", "trunc() drops the fraction: the nearest multiple is meant.")
+@wrong("rounded towards zero", "this drops the fraction: the nearest multiple is meant.")
 @module
 def _(x):
     scale = x.abs().max() / STEPS
-    return torch.trunc(x / scale) * scale
+    return torch.sign(x) * torch.floor(x.abs() / scale) * scale
 
 
 @wrong("rounded down", "floor() always goes down: the nearest multiple is meant.")
