@@ -612,6 +612,9 @@ return_guess = 10
 lab.predict("runs that one return costs", return_guess, "runs")
 
 # %%
+import contextlib
+import ctypes
+
 import psutil
 
 width = 512 if QUICK else 1024
@@ -622,7 +625,9 @@ row = {"input": np.ones((1, width), np.float32)}
 
 
 def memory_mb():
-    """Resident memory of this process, in MB of 1e6 bytes."""
+    """Resident memory of this process in MB of 1e6 bytes, without free pages that C's allocator keeps for later."""
+    with contextlib.suppress(AttributeError, TypeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
     return psutil.Process().memory_info().rss / 1e6
 
 
@@ -647,8 +652,9 @@ lab.reconcile("runs that one return costs", costs.ratios["park and come back"])
 
 # %% [markdown]
 # **Where it comes from.** Coming back parses the file, optimizes the graph, packs the weights for the CPU's kernels, and
-# runs once. A run with a batch of one reads each weight once. What parking gives back is what the allocator returns to the
-# system: on a CPU the parked bytes stay in memory, on a GPU they are out of the GPU's.
+# runs once. A run with a batch of one reads each weight once. On a CPU the parked bytes stay in memory, and the session's
+# are free at once for this process; for others only when C's allocator hands the pages back, which `malloc_trim` asks
+# for. On a GPU the bytes wait outside the GPU's memory.
 
 # %%
 if torch.cuda.is_available() and "CUDAExecutionProvider" in ort.get_available_providers():

@@ -208,6 +208,55 @@ def test_arguments_that_do_not_fit_are_one_sentence(tmp_path: Path, wrong: dict[
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no/net.onnx", "there is no folder .*no to write net.onnx to: make it first"),
+        (".", "is a folder: name the .onnx"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(ExportError, match=said) as caught:
+        traced(nn.Linear(4, 2), tmp_path / name, example())
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_a_disk_with_no_room_is_one_sentence_and_leaves_nothing(tmp_path: Path, exporter: str) -> None:
+    """No file may grow beyond 2,000 bytes here, which fails in the middle of the write as a full disk does."""
+    resource = pytest.importorskip("resource", reason="limits on the size of files are POSIX")
+    (tmp_path / "net.onnx").write_bytes(b"what was there")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    model = nn.Linear(4, 2000)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    try:
+        with pytest.raises(
+            ExportError, match=r"net\.onnx cannot be written: File too large; nothing was left"
+        ) as caught:
+            export_onnx(model, example(), tmp_path / "net.onnx", exporter=exporter)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    assert [file.name for file in tmp_path.iterdir()] == ["net.onnx"]
+    assert (tmp_path / "net.onnx").read_bytes() == b"what was there"
+
+
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_an_operator_that_cannot_be_exported_is_one_sentence(
+    tmp_path: Path, exporter: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.linalg.svd(x)[1]
+
+    with pytest.raises(ExportError, match="cannot follow Odd: .*linalg_svd") as caught:
+        export_onnx(Odd(), torch.ones(3, 3), tmp_path / "net.onnx", exporter=exporter)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- parity -----------------------------------------------------------------------------------------------------
 
 

@@ -95,7 +95,8 @@ def export_onnx(
 
     Weights of more than 1.9 GB go to `NAME.data` beside the file. The file appears whole or not at all.
 
-    Raises ValueError for an example or `dynamic` that do not fit the model, ExportError when the exporter gives up.
+    Raises ValueError for an example or `dynamic` that do not fit the model, ExportError when the exporter gives up and
+    where the file cannot be written.
     Warns (and keeps in the result) when a dimension was frozen or its sizes were narrowed.
     """
     import onnx
@@ -105,7 +106,7 @@ def export_onnx(
     named = named_example(model, example)
     checked = check_dynamic(dynamic, named)
     path = Path(path)
-    with evaluating(model), tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+    with evaluating(model), _said_if_unwritable(path), _new_folder(path) as folder:
         names = list(outputs or named_outputs(model(**named)))
         partial = Path(folder) / path.name
         started = perf_counter()
@@ -127,6 +128,25 @@ def export_onnx(
     )
     _warn(exported)
     return exported
+
+
+@contextlib.contextmanager
+def _new_folder(path: Path) -> Iterator[str]:
+    """A folder beside path, on the same disk, that is gone afterwards; refused where the file could not stand."""
+    if path.is_dir():
+        raise ExportError(f"{path} is a folder: name the .onnx file to write in it")
+    if not path.parent.is_dir():
+        raise ExportError(f"there is no folder {path.parent} to write {path.name} to: make it first")
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def _said_if_unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written: {error.strerror or error}; nothing was left there") from error
 
 
 @contextlib.contextmanager
@@ -186,6 +206,8 @@ def _write_dynamo(
             optimize=optimize,
             verbose=False,
         )
+    except OSError:
+        raise  # of the disk's, not of the model's
     except Exception as error:  # the exporter wraps whatever the model's code raised
         raise ExportError(f"torch.export cannot follow {type(model).__name__}: {_reason(error)}") from error
     assert program is not None
@@ -217,6 +239,8 @@ def _write_torchscript(
                 do_constant_folding=optimize,
                 dynamo=False,
             )
+    except OSError:
+        raise
     except Exception as error:
         raise ExportError(f"tracing cannot follow {type(model).__name__}: {_reason(error)}") from error
     return {}  # a trace knows nothing about sizes

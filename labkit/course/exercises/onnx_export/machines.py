@@ -33,15 +33,17 @@ def played_machine(compiled: Sequence[str], starts: Sequence[str]) -> Iterator[l
 
 @contextmanager
 def _patched(start: Any, providers: Any, available: Any) -> Iterator[None]:
-    session = ort.InferenceSession
+    import onnxruntime  # the module itself: what is set on its stand-in would not reach an answer
+
+    session: Any = onnxruntime.InferenceSession
     kept = {name: session.__dict__.get(name) for name in ("__init__", "get_providers")}
-    was_available = ort.get_available_providers
+    was_available = onnxruntime.get_available_providers
     session.__init__, session.get_providers = start, providers
-    ort.get_available_providers = available
+    onnxruntime.get_available_providers = available
     try:
         yield
     finally:
-        ort.get_available_providers = was_available
+        onnxruntime.get_available_providers = was_available
         for name, method in kept.items():
             if method is None:
                 delattr(session, name)

@@ -7,6 +7,8 @@ from typing import Any
 class OnFirstUse:
     """Stands for a module until an attribute of it is asked for."""
 
+    __slots__ = ("_name",)  # nothing can be set on it by mistake: that would not reach the module
+
     def __init__(self, name: str) -> None:
         self._name = name
 
