@@ -250,11 +250,24 @@ def test_an_operator_that_cannot_be_exported_is_one_sentence(
         def forward(self, x: Tensor) -> Tensor:
             return torch.linalg.svd(x)[1]
 
-    with pytest.raises(ExportError, match="cannot follow Odd: .*linalg_svd") as caught:
+    with pytest.raises(ExportError, match=r"cannot follow Odd: .*linalg_svd") as caught:
         export_onnx(Odd(), torch.ones(3, 3), tmp_path / "net.onnx", exporter=exporter)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_of_operators_is_built_once_and_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    from labkit.onnx_export import operator_tables
+
+    original = ONNXRegistry.__dict__["from_torchlib"]
+    monkeypatch.setattr(operator_tables, "_tables", {})
+    for _ in range(2):
+        export_onnx(nn.Identity(), example(), tmp_path / "net.onnx")
+    assert len(operator_tables._tables) == 1
+    assert ONNXRegistry.__dict__["from_torchlib"] is original
 
 
 # --- parity -----------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from labkit.onnx_export.inputs import Dynamic, check_dynamic, named_example
+from labkit.onnx_export.operator_tables import kept_tables
 from labkit.onnx_file import ONE_FILE_BYTES, load_model, move_model
 
 if TYPE_CHECKING:
@@ -195,17 +196,18 @@ def _write_dynamo(
 
     dynamic_shapes = {name: dynamic.get(name) for name in example} if dynamic else None
     try:
-        program = torch.onnx.export(
-            model,
-            (),
-            kwargs=dict(example),
-            input_names=list(example),
-            output_names=outputs,
-            dynamic_shapes=dynamic_shapes,
-            opset_version=opset,
-            optimize=optimize,
-            verbose=False,
-        )
+        with kept_tables():
+            program = torch.onnx.export(
+                model,
+                (),
+                kwargs=dict(example),
+                input_names=list(example),
+                output_names=outputs,
+                dynamic_shapes=dynamic_shapes,
+                opset_version=opset,
+                optimize=optimize,
+                verbose=False,
+            )
     except OSError:
         raise  # of the disk's, not of the model's
     except Exception as error:  # the exporter wraps whatever the model's code raised

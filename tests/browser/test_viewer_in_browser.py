@@ -110,6 +110,27 @@ def test_a_comparison_shows_the_drawing_and_both_graphs(lab: "Lab") -> None:
     assert_clean(lab)
 
 
+BRIGHTNESS = """element => {
+  const mean = color => color.match(/[0-9.]+/g).slice(0, 3).reduce((sum, part) => sum + Number(part), 0) / 3;
+  const page = getComputedStyle(document.querySelector(".jp-Notebook"));
+  return [mean(getComputedStyle(element).color), mean(page.backgroundColor)];
+}"""
+
+
+def test_it_reads_on_a_dark_theme(lab: "Lab") -> None:
+    lab.open_notebook([MODEL + "view_model(net)"])
+    lab.use_theme("JupyterLab Dark")
+    lab.run_all()
+    frame(lab, "net").get_by_text("Relu", exact=True).wait_for()
+    for text in ("Net: 3 nodes", "MIT licence, runs on this machine only"):
+        ink, paper = lab.page.get_by_text(text).first.evaluate(BRIGHTNESS)
+        assert paper < 80
+        assert ink > paper + 100, f"{text!r} is hard to read: {ink:.0f} on {paper:.0f}"
+    lab.screenshot()
+    assert_clean(lab)
+    lab.use_theme("JupyterLab Light")
+
+
 def test_external_weights_can_be_read(lab: "Lab") -> None:
     lab.open_notebook([MODEL + "save_model(net, 'far.onnx', one_file_bytes=100)\nview_model('far.onnx')"])
     lab.run_all()

@@ -180,17 +180,6 @@ def test_labkits_own_export_passes_and_so_does_its_parity() -> None:
         assert verdict.passed, str(verdict)
 
 
-def test_the_exporters_table_of_operators_is_given_back() -> None:
-    from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-    from labkit.course.exercises.onnx_export.export_onnx import _kept_tables
-
-    before = ONNXRegistry.__dict__["from_torchlib"]
-    with _kept_tables():
-        assert ONNXRegistry.__dict__["from_torchlib"] is not before
-    assert ONNXRegistry.__dict__["from_torchlib"] is before
-
-
 # --- frozen_dims, max_error ---------------------------------------------------------------------------------
 
 

@@ -3,8 +3,7 @@
 import functools
 import inspect
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,12 +88,14 @@ def make_model(name: str) -> Any:
 
 
 def _probe(candidate: Callable[..., Any], case: Case) -> dict[str, Any]:
+    from labkit.onnx_export.operator_tables import kept_tables
+
     name, example, dynamic, _tried = case.args
     model = make_model(name)
     before = _state(model)
     tensors = tuple(torch.tensor(array) for array in example)
     asked = {each: dict(dims) for each, dims in dynamic.items()} if dynamic else None
-    with tempfile.TemporaryDirectory(prefix="labkit-") as folder, _kept_tables():
+    with tempfile.TemporaryDirectory(prefix="labkit-") as folder, kept_tables():
         path = Path(folder) / "model.onnx"
         candidate(model, tensors[0] if len(tensors) == 1 else tensors, path, asked)
         files = {file.name: file.read_bytes() for file in Path(folder).iterdir() if file.is_file()}
@@ -217,39 +218,8 @@ def _load_exporter() -> None:
     """One small export, so that what the exporter imports and builds at its first is there."""
     from labkit.onnx_export import export_onnx as labkits
 
-    with tempfile.TemporaryDirectory(prefix="labkit-") as folder, _kept_tables():
+    with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
         labkits(torch.nn.Identity(), torch.ones(2, 3), Path(folder) / "model.onnx")
-
-
-_tables: dict[str, Any] = {}
-
-
-@contextmanager
-def _kept_tables() -> Iterator[None]:
-    """Within it the exporter's table of operators is built once, and not anew for each model: half of its time here.
-
-    The table is private to PyTorch: where it is kept elsewhere, all works as well, and takes longer.
-    """
-    try:
-        from torch.onnx._internal.exporter import _registration
-
-        registry: Any = _registration.ONNXRegistry
-        original = registry.__dict__["from_torchlib"]
-    except (ImportError, KeyError):
-        yield
-        return
-
-    def kept(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        key = repr((args, kwargs))
-        if key not in _tables:
-            _tables[key] = original.__func__(cls, *args, **kwargs)
-        return _tables[key]
-
-    registry.from_torchlib = classmethod(kept)
-    try:
-        yield
-    finally:
-        registry.from_torchlib = original
 
 
 export_onnx = ExportExercise(
