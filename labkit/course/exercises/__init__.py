@@ -16,6 +16,7 @@ PACKAGES: dict[str, str] = {
     "05_token_attention": "token_attention",
     "06_efficient_router": "efficient_router",
     "07_zero_memory": "zero_memory",
+    "08_distillation": "distillation",
 }
 
 

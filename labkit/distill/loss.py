@@ -6,6 +6,8 @@ Romero et al., "FitNets" (arXiv 1412.6550, equation 3).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +20,9 @@ from labkit.distill._arguments import (
     checked_alpha,
     checked_temperature,
 )
+
+Loss = Callable[[Tensor, Tensor, Tensor, float, float], Tensor]  # kd_loss, or another of that form
+HintLoss = Callable[[Tensor, Tensor, nn.Module], Tensor]
 
 
 def soft_targets(logits: Tensor, temperature: float) -> Tensor:
@@ -49,8 +54,8 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temp
     >>> kd_loss(student, teacher, torch.tensor([0]), temperature=4, alpha=0.9)
     tensor(1.6826)
 
-    Raises DistillError, in a sentence, for shapes that do not match, labels out of range, a temperature that is
-    not above 0, and an alpha outside 0 to 1.
+    Raises DistillError, in a sentence, for shapes that do not match, logits that are not finite, labels out of range, a
+    temperature that is not above 0, and an alpha outside 0 to 1.
     """
     check_pair(student_logits, teacher_logits)
     check_labels(labels, *student_logits.shape)
@@ -82,6 +87,23 @@ def hint_loss(student_features: Tensor, teacher_features: Tensor, regressor: nn.
         raise DistillError(f"the regressor gives {came}, the teacher's features are {wanted}; they must be the same.")
     distance = (guess - teacher_features.detach()).flatten(start_dim=1)  # B, all features
     return distance.square().sum(dim=1).mean() / 2
+
+
+def is_mean_over_rows(loss: Loss, temperature: float, alpha: float) -> bool:
+    """Whether a loss of kd_loss's form gives for a batch the mean of what it gives for each image alone.
+
+    >>> is_mean_over_rows(kd_loss, temperature=4, alpha=0.9)
+    True
+    >>> is_mean_over_rows(lambda s, t, y, temperature, alpha: F.kl_div(s, t, reduction="sum"), 4, 0.9)
+    False
+    """
+    draw = torch.Generator().manual_seed(0)
+    student, teacher = 3 * torch.randn(2, 5, 4, generator=draw, dtype=torch.float64)
+    labels = torch.arange(5) % 4
+    rows = zip(student.split(1), teacher.split(1), labels.split(1), strict=True)
+    alone = [loss(*row, temperature, alpha) for row in rows]
+    together = loss(student, teacher, labels, temperature, alpha)
+    return bool(torch.allclose(together, torch.stack(alone).mean()))
 
 
 def gradient_norm(loss: Tensor, logits: Tensor) -> float:

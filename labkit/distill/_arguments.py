@@ -35,13 +35,15 @@ def checked_alpha(alpha: Any) -> float:
 
 
 def check_logits(logits: Any, name: str) -> None:
-    """A floating-point tensor (B, C) with at least one row and two classes."""
+    """A floating-point tensor (B, C) with at least one row and two classes, all of it finite."""
     if not isinstance(logits, Tensor):
         raise DistillError(f"{name} is a {type(logits).__name__}; expected a torch tensor of shape (batch, classes).")
     if logits.ndim != 2 or logits.shape[0] < 1 or logits.shape[1] < 2:
         raise DistillError(f"{name} has shape {tuple(logits.shape)}; expected (batch, classes), two classes or more.")
     if not logits.is_floating_point():
         raise DistillError(f"{name} is {_dtype(logits)}; logits are floating-point numbers.")
+    if not logits.detach().sum().isfinite():  # cheap, and looked at closely only where something may be wrong
+        _check_finite(logits.detach(), name)
 
 
 def check_labels(labels: Any, num_images: int, num_classes: int) -> None:
@@ -52,9 +54,10 @@ def check_labels(labels: Any, num_images: int, num_classes: int) -> None:
         raise DistillError(f"labels have shape {tuple(labels.shape)}; {num_images} images need ({num_images},).")
     if labels.is_floating_point() or labels.dtype == torch.bool:
         raise DistillError(f"labels are {_dtype(labels)}; a label is the number of a class, an integer.")
-    outside = labels[(labels < 0) | (labels >= num_classes)]
-    if len(outside):
-        raise DistillError(f"label {int(outside[0])} is out of range; the classes are 0 to {num_classes - 1}.")
+    lowest, highest = (int(each) for each in labels.aminmax())
+    if lowest < 0 or highest >= num_classes:
+        outside = lowest if lowest < 0 else highest
+        raise DistillError(f"label {outside} is out of range; the classes are 0 to {num_classes - 1}.")
 
 
 def check_pair(student_logits: Any, teacher_logits: Any) -> None:
@@ -73,6 +76,14 @@ def checked_whole(value: Any, name: str, at_least: int) -> int:
     if value < at_least:
         raise DistillError(f"{name} is {value}; it must be {at_least} or more.")
     return int(value)
+
+
+def _check_finite(logits: Tensor, name: str) -> None:
+    places = (~logits.isfinite()).nonzero().tolist()
+    if places:
+        image, class_number = places[0]
+        came = float(logits[image, class_number])
+        raise DistillError(f"{name} holds {came} for image {image}, class {class_number}; logits are finite numbers.")
 
 
 def _number(value: Any, name: str) -> float:

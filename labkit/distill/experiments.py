@@ -16,13 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from labkit.distill.digits import Digits
-from labkit.distill.loss import hint_loss, kd_loss
+from labkit.distill.loss import HintLoss, Loss, hint_loss, is_mean_over_rows, kd_loss
 from labkit.distill.networks import StudentStack, Teacher
 from labkit.distill.scores import Scores
 from labkit.distill.training import (
     STUDENT_SCHEDULE,
-    HintLoss,
-    Loss,
     Schedule,
     features_of,
     logits_of,
@@ -92,11 +90,13 @@ def compare_losses(
 ) -> Scores:
     """As `few_labels` for several losses at once: which of them could accuracy tell apart?
 
-    Each loss is called for one student at a time, since a wrong one may mix the rows that it is given.
+    A wrong loss may mix the rows that it is given; then it is called for one student at a time.
     """
-    lessons, alone = few_lessons(digits, teacher, seeds, per_class), replace(setting, one_by_one=True)
+    lessons = few_lessons(digits, teacher, seeds, per_class)
     rows = {LABELS_ONLY: taught(digits, lessons, seeds, replace(setting, alpha=0.0))}
-    rows |= {name: taught(digits, lessons, seeds, alone, loss) for name, loss in candidates.items()}
+    for name, loss in candidates.items():
+        alone = not is_mean_over_rows(loss, setting.temperature, setting.alpha)
+        rows[name] = taught(digits, lessons, seeds, replace(setting, one_by_one=alone), loss)
     return Scores("accuracy", tuple(seeds), rows)
 
 
