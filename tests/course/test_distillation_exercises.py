@@ -7,6 +7,7 @@ import ast
 import inspect
 import subprocess
 import sys
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,11 @@ from torch.nn import functional as F
 from labkit import distill
 from labkit.course.exercise import Exercise
 from labkit.course.exercises.distillation import LAB
-from labkit.course.exercises.distillation import kd_loss as kd_module
-from labkit.course.exercises.distillation import train_student as train_module
+
+# The package gives these names to the exercises, so the modules are asked for by theirs.
+kd_module, train_module = (
+    import_module(f"labkit.course.exercises.distillation.{name}") for name in ("kd_loss", "train_student")
+)
 
 NAMES = ("soft_targets", "kd_loss", "train_student", "paired_t", "hint_loss")
 LEAST_WRONG = {"soft_targets": 8, "kd_loss": 20, "train_student": 15, "paired_t": 8, "hint_loss": 8}
@@ -136,7 +140,7 @@ def test_declaring_the_lab_does_not_wait_for_torch() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_closed_form_is_scipys_value_and_its_finite_differences(seed: int) -> None:
     for case in exercise("kd_loss").make_cases(seed):
-        student, _teacher, _labels, _temperature, _alpha = case.args
+        student = case.args[0]
         value, gradient = kd_module.closed_form(*case.args)
 
         def loss(flat: np.ndarray, case: Any = case) -> float:
@@ -154,6 +158,7 @@ def test_the_closed_form_is_scipys_value_and_its_finite_differences(seed: int) -
 
 
 def test_the_oracles_are_numpy_and_know_no_answer() -> None:
+    tried = 0
     for module in (kd_module, train_module):
         tree = ast.parse(inspect.getsource(module))
         judges = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
@@ -161,6 +166,8 @@ def test_the_oracles_are_numpy_and_know_no_answer() -> None:
             if judge.name in ("_judge", "closed_form", "_log_softmax", "_wrong_losses"):
                 names = {node.id for node in ast.walk(judge) if isinstance(node, ast.Name)}
                 assert not names & {"torch", "F", "distill"}, judge.name
+                tried += 1
+    assert tried >= 4
 
 
 def test_the_known_answers_of_a_pass_are_pytorchs_own() -> None:
