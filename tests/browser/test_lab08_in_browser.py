@@ -3,8 +3,6 @@
 import re
 from typing import TYPE_CHECKING
 
-import pytest
-
 from labkit.course.paths import starter_path
 
 if TYPE_CHECKING:
@@ -92,10 +90,8 @@ show(*gains({"5 labels a class": (4.0, 6.0, 5.0), "all labels": (-0.5, 0.0, 0.5)
 ]
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_the_distillation_pictures_follow_their_controls(lab: "Lab", theme: str) -> None:
+def test_the_distillation_pictures_follow_their_controls(lab: "Lab") -> None:
     lab.open_notebook(PICTURES)
-    lab.use_theme(theme)
     lab.page.set_default_timeout(60_000)
     lab.run_all()
     page = lab.page
@@ -118,5 +114,10 @@ def test_the_distillation_pictures_follow_their_controls(lab: "Lab", theme: str)
     page.get_by_text("An image of a 3, T = 4, alpha = 0.5: loss").wait_for()
     page.get_by_text("all labels: +0.0 points").scroll_into_view_if_needed()
     lab.screenshot("gains")
+    lab.use_theme("JupyterLab Dark")
+    lab.screenshot("dark")
+    page.get_by_text("An image of a 3, T = 4, alpha = 0.5: loss").scroll_into_view_if_needed()
+    lab.screenshot("mixing-dark")
+    lab.use_theme("JupyterLab Light")
     assert lab.console_errors() == []
     assert lab.toasts() == []
