@@ -476,10 +476,12 @@ hints = distill.hints(digits, teacher, seeds[:6], kd_loss, hint_loss, setting=hi
 print(hints)
 print(hints.gain("hints on all images, distilled", over="distilled"))
 print(hints.gain("hints on the labelled images, distilled", over="distilled"))
+print(hints.gain("hints on all images, distilled", over="hints on the labelled images, distilled"))
 
 # %% [markdown]
-# **Where it comes from.** Compare the two gains. Much of what a hint gives is that it can look at images which have no
-# label: a comparison that forgets to hold the images equal gives the loss the credit for the data.
+# **Where it comes from.** The last line is the part that comes from images which have no label, the line above it the
+# part that comes from the hint itself. A comparison that forgets to hold the images equal gives the loss the credit for
+# the data.
 #
 # ## Down the deploy path
 #
