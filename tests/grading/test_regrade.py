@@ -80,6 +80,7 @@ def test_the_version_of_a_check_covers_what_it_imports(gemm: LabSpec, monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_changed_check_moves_whom_it_concerns_and_says_why(start: LabSpec, tmp_path: Path) -> None:
     """A copy of labkit whose check of `median` takes the maximum, too: the class is regraded with it."""
     folder, out = tmp_path / "submissions", tmp_path / "grades"
