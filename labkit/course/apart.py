@@ -16,6 +16,7 @@ import linecache
 import os
 import select
 import signal
+import socket
 import struct
 import sys
 import threading
@@ -25,7 +26,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, ClassVar
 
 from labkit.course.answers import MAX_BYTES, NotPlainData, decode, digest, encode
 
@@ -81,9 +83,8 @@ class AnswerFile:
 
 def ask(candidate: Any, probe: Probe, cases: Sequence[Any], limit_s: float = LIMIT_S) -> list[Answer]:
     """One `Answer` per case, in order; never raises for anything that the candidate does."""
-    if can_fork():
-        return _ask_forked(candidate, probe, cases, limit_s)
-    return ask_here(candidate, probe, cases, limit_s)
+    with Apart(candidate, probe) as apart:
+        return apart.ask(cases, limit_s)
 
 
 def can_fork() -> bool:
@@ -178,40 +179,103 @@ def _fill(answers: list[Answer], count: int, first_missing: Answer) -> list[Answ
 # --- forked -----------------------------------------------------------------------------------------------
 
 
-def _ask_forked(candidate: Any, probe: Probe, cases: Sequence[Any], limit_s: float) -> list[Answer]:
-    reader, writer = os.pipe()
-    sys.stdout.flush()
-    with warnings.catch_warnings():
-        # Python 3.12 warns of threads (a notebook kernel has some); the child only computes, then leaves.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        _be_the_child(candidate, probe, cases, reader, writer)
-    os.close(writer)
-    try:
-        answers, out_of_time = _read_answers(reader, len(cases), time.monotonic() + limit_s)
-    finally:
-        os.close(reader)
-        status = _end(child)
-    if out_of_time:
-        return _fill(answers, len(cases), _timeout(limit_s))
-    return _fill(answers, len(cases), Answer("killed", error=f"the process ended early ({_reason(status)})"))
+class Apart:
+    """A candidate in a forked process, asked once or more often; a fork costs more than most answers.
+
+    What one round leaves in that process, the next one finds. After a round without all its answers the process is
+    gone, and the next round has a fresh one.
+
+    Args:
+        read_cases: makes the cases of a later round from the bytes that `ask` was given with them.
+    """
+
+    _open: ClassVar[set[socket.socket]] = set()  # our ends; a child closes those of the others
+
+    def __init__(
+        self, candidate: Any, probe: Probe, read_cases: Callable[[bytes], Sequence[Any]] | None = None
+    ) -> None:
+        self.candidate = candidate
+        self.probe = probe
+        self.read_cases = read_cases
+        self._channel: socket.socket | None = None
+        self._child = 0
+
+    def __enter__(self) -> "Apart":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def ask(self, cases: Sequence[Any], limit_s: float = LIMIT_S, as_bytes: bytes = b"") -> list[Answer]:
+        """One `Answer` per case, in order; never raises for anything that the candidate does.
+
+        `as_bytes` are the same cases as `read_cases` takes them; needed from the second round on.
+        """
+        if not can_fork():
+            return ask_here(self.candidate, self.probe, cases, limit_s)
+        deadline = time.monotonic() + limit_s
+        if self._channel is None:
+            self._channel = self._fork(cases)
+        else:
+            _send(self._channel, as_bytes, limit_s)
+        answers, out_of_time = _read_answers(self._channel.fileno(), len(cases), deadline)
+        if len(answers) == len(cases):
+            return answers
+        status = self.close()
+        missing = (
+            _timeout(limit_s) if out_of_time else Answer("killed", error=f"the process ended early ({_reason(status)})")
+        )
+        return _fill(answers, len(cases), missing)
+
+    def close(self) -> int:
+        """End the process and what it started; its status."""
+        if self._channel is None:
+            return 0
+        self._open.discard(self._channel)
+        self._channel.close()
+        self._channel = None
+        return _end(self._child)
+
+    def _fork(self, cases: Sequence[Any]) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        sys.stdout.flush()
+        with warnings.catch_warnings():
+            # Python 3.12 warns of threads (a notebook kernel has some); the child only computes, then leaves.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._child = os.fork()
+        if self._child == 0:
+            for channel in (ours, *self._open):
+                channel.close()
+            self._be_the_child(theirs.detach(), cases)
+        theirs.close()
+        self._open.add(ours)
+        return ours
+
+    def _be_the_child(self, channel: int, cases: Sequence[Any]) -> None:
+        """Answer every case of every round and leave; never returns, whatever happens."""
+        try:
+            os.setsid()  # a group of its own: what the candidate starts ends with it
+            _limit_memory()
+            torch = sys.modules.get("torch")
+            if torch is not None:
+                torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
+            while True:
+                for case in cases:
+                    _write(channel, encode(vars(_answer(self.candidate, self.probe, case))))
+                if self.read_cases is None:
+                    os._exit(0)
+                (num_bytes,) = _FRAME.unpack(_read(channel, _FRAME.size))
+                cases = self.read_cases(_read(channel, num_bytes))
+        except BaseException:  # the end of the rounds as well
+            os._exit(70)
 
 
-def _be_the_child(candidate: Any, probe: Probe, cases: Sequence[Any], reader: int, writer: int) -> None:
-    """Answer every case and leave; never returns, whatever happens."""
-    try:
-        os.close(reader)
-        os.setsid()  # a group of its own: what the candidate starts ends with it
-        _limit_memory()
-        torch = sys.modules.get("torch")
-        if torch is not None:
-            torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
-        for case in cases:
-            _write(writer, encode(vars(_answer(candidate, probe, case))))
-        os._exit(0)
-    except BaseException:
-        os._exit(70)
+def _send(channel: socket.socket, data: bytes, limit_s: float) -> None:
+    """One frame; a process that is gone or does not read it says so by its answers, which will not come."""
+    channel.settimeout(limit_s)
+    with contextlib.suppress(OSError):
+        channel.sendall(_FRAME.pack(len(data)) + data, socket.MSG_NOSIGNAL)
+    channel.settimeout(None)
 
 
 def _limit_memory() -> None:
@@ -246,10 +310,11 @@ def _read_answers(reader: int, count: int, deadline: float) -> tuple[list[Answer
     return answers, False
 
 
-def _read(reader: int, num_bytes: int, deadline: float) -> bytes:
+def _read(reader: int, num_bytes: int, deadline: float | None = None) -> bytes:
     parts: list[bytes] = []
     while num_bytes:
-        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
+        left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready, _, _ = select.select([reader], [], [], left_s)
         if not ready:
             raise TimeoutError
         part = os.read(reader, min(num_bytes, 2**20))

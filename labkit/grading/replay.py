@@ -21,8 +21,8 @@ from typing import Any
 import nbformat
 
 from labkit.course.answers import decode, encode
-from labkit.course.apart import Answer, Probe, ask
-from labkit.course.exercise import Case, Exercise
+from labkit.course.apart import Answer, Apart, Probe
+from labkit.course.exercise import Case
 from labkit.course.exercises import lab_spec
 from labkit.grading.limits import Limits
 
@@ -86,17 +86,29 @@ def run(job: Job, send: Callable[[bytes], None], receive: Callable[[], bytes]) -
     _same_random_numbers()
     namespace: dict[str, Any] = {}
     failures = _run_notebook(job.notebook, namespace, min(job.limits.cell_s, job.limits.wall_s / 2))
+    apart: dict[str, Apart] = {}  # one process for each exercise, for its shown and its hidden cases
     too_late: set[str] = set()
     for hidden in (False, True):
         for name, inputs in (unpack(receive()) if hidden else job.inputs).items():
-            exercise, cases = lab_spec(job.lab).exercise(name), [Case(*fields) for fields in decode(inputs)]
+            exercise, cases = lab_spec(job.lab).exercise(name), read_cases(inputs)
             if name in too_late:  # it had its time
                 answers = [Answer("timeout", error="no answer in time to the cases of lab.check")] * len(cases)
+            elif name not in namespace:
+                answers = [_no_candidate(name, failures.get(name, ""))] * len(cases)
             else:
-                answers = _answers(exercise, cases, namespace, failures.get(name, ""), job.limits)
+                if name not in apart:
+                    apart[name] = Apart(namespace[name], _repeatable(exercise.probe), read_cases)
+                answers = apart[name].ask(cases, min(exercise.limit_s, job.limits.exercise_s), inputs)
             if any(answer.outcome == "timeout" for answer in answers):
                 too_late.add(name)
             send(encode([vars(answer) for answer in answers]))
+            if hidden and name in apart:
+                apart[name].close()
+
+
+def read_cases(inputs: bytes) -> list[Case]:
+    """The cases of one exercise, from the bytes of a job."""
+    return [Case(*fields) for fields in decode(inputs)]
 
 
 def rehearse() -> None:
@@ -156,15 +168,6 @@ def _failures(executed: nbformat.NotebookNode) -> dict[str, str]:
             if output.output_type == "error":
                 failures[str(grade_id).removeprefix("answer-")] = f"{output.ename}: {output.evalue}"
     return failures
-
-
-def _answers(
-    exercise: Exercise, cases: list[Case], namespace: dict[str, Any], failure: str, limits: Limits
-) -> list[Answer]:
-    if exercise.name not in namespace:
-        return [_no_candidate(exercise.name, failure) for _ in cases]
-    limit_s = min(exercise.limit_s, limits.exercise_s)
-    return ask(namespace[exercise.name], _repeatable(exercise.probe), cases, limit_s)
 
 
 def _no_candidate(name: str, failure: str) -> Answer:

@@ -12,6 +12,7 @@ import stat
 import symtable
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -191,7 +192,8 @@ def _needed(cells: list[NotebookNode], exercises: set[str]) -> list[bool]:
     return keep
 
 
-def used_names(source: str) -> set[str]:
+@lru_cache(maxsize=256)  # most cells are those of the release, the same for everybody
+def used_names(source: str) -> frozenset[str]:
     """The names that a cell takes from elsewhere in the notebook, at any depth; its functions' own variables not.
 
     All of its words, where it is not Python.
@@ -200,23 +202,24 @@ def used_names(source: str) -> set[str]:
     ['g', 'n']
     """
     if not parse(source).body:
-        return set(re.findall(r"\w+", source))
+        return frozenset(re.findall(r"\w+", source))
     try:
         todo = [symtable.symtable(source, "cell", "exec")]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set(re.findall(r"\w+", source))
+        return frozenset(re.findall(r"\w+", source))
     found: set[str] = set()
     while todo:
         table = todo.pop()
         todo.extend(table.get_children())
         symbols = [symbol for symbol in table.get_symbols() if symbol.is_referenced()]
         found.update(symbol.get_name() for symbol in symbols if symbol.is_global() or table.get_type() == "module")
-    return found
+    return frozenset(found)
 
 
-def names_defined(source: str) -> set[str]:
+@lru_cache(maxsize=256)
+def names_defined(source: str) -> frozenset[str]:
     """`defined_names`, for text that anybody may have written."""
-    return defined_names(source) if parse(source).body else set()
+    return frozenset(defined_names(source)) if parse(source).body else frozenset()
 
 
 def parse(source: str) -> ast.Module:

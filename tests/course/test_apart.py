@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from labkit.course import apart
-from labkit.course.apart import Answer, AnswerFile, ask, ask_here
+from labkit.course.answers import decode, encode
+from labkit.course.apart import Answer, AnswerFile, Apart, ask, ask_here
 from labkit.course.exercise import Case, call
 
 CASES = [Case("first", (np.arange(3.0),), ("x",)), Case("second", (np.arange(4.0),), ("x",))]
@@ -162,3 +163,66 @@ def test_an_answer_in_a_file_is_read_apart(tmp_path: Path) -> None:
     assert answer.line == "return x.sum() / 0 + undefined"
     assert not hasattr(sys, "read_by_a_candidate") or not apart.can_fork()
     assert _first(AnswerFile(path, "other")).error == "NameError: answer.py defines no 'other'"
+
+
+# --- several rounds ---------------------------------------------------------------------------------------
+
+
+def _read_cases(data: bytes) -> list[Case]:
+    return [Case(*fields) for fields in decode(data)]
+
+
+def _round(asked: Apart, limit_s: float = 5.0) -> list[Answer]:
+    return asked.ask(CASES, limit_s, encode([[case.name, case.args, case.names] for case in CASES]))
+
+
+@forked
+def test_the_rounds_of_one_candidate_are_answered_in_one_process() -> None:
+    with Apart(lambda x: [float(x.sum()), os.getpid()], call, _read_cases) as asked:
+        first, second = _round(asked), _round(asked)
+    assert [answer.value[0] for answer in first + second] == [3.0, 6.0, 3.0, 6.0]
+    (process,) = {answer.value[1] for answer in first + second}
+    assert process != os.getpid()
+    assert not _alive(process)
+
+
+@forked
+def test_a_process_that_ended_in_one_round_is_a_fresh_one_in_the_next() -> None:
+    def candidate(x: Any) -> int:
+        if len(x) == 4:
+            os._exit(3)
+        return os.getpid()
+
+    with Apart(candidate, call, _read_cases) as asked:
+        first, second = _round(asked), _round(asked)
+    assert [answer.outcome for answer in first] == [answer.outcome for answer in second] == ["value", "killed"]
+    assert first[0].value != second[0].value
+
+
+@forked
+def test_a_process_that_is_stopped_or_gone_between_rounds_has_not_answered() -> None:
+    for sent, outcome in ((signal.SIGSTOP, "timeout"), (signal.SIGKILL, "killed")):
+        with Apart(lambda x: os.getpid(), call, _read_cases) as asked:
+            process = _round(asked)[0].value
+            os.kill(process, sent)
+            large = encode([["large", (np.zeros(10**6),), ("x",)]])  # more than a socket holds
+            started = time.monotonic()
+            (answer,) = asked.ask(CASES[:1], 0.5, large)
+        assert answer.outcome == outcome
+        assert time.monotonic() - started < 5
+        assert not _alive(process)
+
+
+@forked
+def test_what_one_candidate_does_meanwhile_does_not_reach_another() -> None:
+    seen: list[int] = []
+
+    def candidate(x: Any) -> int:
+        seen.append(len(x))
+        return len(seen)
+
+    with Apart(candidate, call, _read_cases) as one, Apart(candidate, call, _read_cases) as other:
+        assert [answer.value for answer in _round(one)] == [1, 2]
+        assert [answer.value for answer in _round(other)] == [1, 2]
+        assert [answer.value for answer in _round(one)] == [3, 4]
+    assert seen == []
