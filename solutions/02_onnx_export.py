@@ -666,8 +666,11 @@ if torch.cuda.is_available() and "CUDAExecutionProvider" in ort.get_available_pr
     kept_bytes = free_bytes - torch.cuda.mem_get_info()[0]
     print(f"GPU memory of the session {taken_bytes / 1e6:.0f} MB, after it was dropped {kept_bytes / 1e6:.0f} MB")
 else:
+    from labkit.evidence import recorded
+
     print("Skipped: no GPU here that ONNX Runtime can use. It would show the GPU memory that a session takes, and that")
     print("all of it but CUDA's own context is back once the session is dropped.")
+    print(recorded("provider"))
 
 # %% [markdown]
 # ## What this leaves out

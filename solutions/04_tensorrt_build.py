@@ -586,7 +586,10 @@ for profile, chosen in (
 try:
     runner = tensorrt.PlanRunner(own.get_or_build(exported.path, batches(1, 64, 512)))
 except tensorrt.GpuMissing as reason:
+    from labkit.evidence import recorded
+
     print(f"Skipped: {reason}.")
+    print(recorded("plans"))
 else:
     session = open_session(exported.path, prefer=["cpu"])
     for batch in (1, 64, 512):

@@ -343,20 +343,22 @@ timings = compare(
         f"generation {number}, {size:,} slots": alloc_and_free(GENERATIONS[number](size))
         for number in (1, 3)
         for size in (small, large)
-    }
+    },
+    repeats=15,
 )
 print(timings)
 
 # %%
-growth = timings.ratios[f"generation 1, {large:,} slots"]
+# The fastest samples: other programs on this machine can only make one slower.
+fastest_ms = {size: timings[f"generation 1, {size:,} slots"].min_ms for size in (small, large)}
+growth = fastest_ms[large] / fastest_ms[small]
 lab.reconcile("generation 1 on a pool 100 times as large", growth)
 
 # %% [markdown]
 # **Where it comes from.** O(pool) against O(n): the stack does not notice the pool. The running sum was made for a GPU,
 # where a pass over the pool is one launch; the authors moved the state to CPU memory themselves. A factor below 100
 # means that on the small pool the fixed price of each NumPy call still counts; one above it, that the large pool no
-# longer fits the processor's caches. With a large spread, somebody else was using the machine: run the cell again.
-# labkit's allocator keeps the stack, and a flag per slot to refuse a bad free.
+# longer fits the processor's caches. labkit's allocator keeps the stack, and a flag per slot to refuse a bad free.
 #
 # ## Runs and holes
 #
@@ -661,8 +663,11 @@ if torch.cuda.is_available() and triton_attention:
     calls = {"one kernel": one_kernel, "gather, then attend": gather_then_attend}
     print(compare(calls, synchronize=torch.cuda.synchronize))
 else:
+    from labkit.evidence import recorded
+
     print("Skipped: no GPU here. It would show the time of one kernel for 64 requests, beside")
     print("that of a gather and PyTorch's attention.")
+    print(recorded("attention"))
 
 # %% [markdown]
 # ## What this leaves out

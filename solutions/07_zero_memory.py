@@ -441,6 +441,14 @@ formula = float(state_bytes(wide.num_params, many, 3, (4, 4, 8)))
 print(f"{wide.num_params:,} parameters on {many} ranks: formula {formula:,.0f} bytes, seen {seen.states.total:,}")
 
 # %% [markdown]
+# Does a GPU's own allocator agree with the formula? `make gpu` asks it, with FSDP2 on one rank.
+
+# %%
+from labkit.evidence import recorded
+
+print(recorded("zero"))
+
+# %% [markdown]
 # ## The floor of stage 3
 #
 # The formula goes to zero as N grows. While a layer runs, its parameters stand there gathered, and its whole gradient

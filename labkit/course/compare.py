@@ -29,7 +29,7 @@ def compare_number(expected: int | float | Fraction, value: Any, relative: float
     came = value.item() if isinstance(value, np.generic) else value
     came = came.item() if isinstance(came, np.ndarray) and came.ndim == 0 else came
     if isinstance(came, bool) or not isinstance(came, int | float | Fraction):
-        return Difference(describe(expected), f"{describe_typed(value)}: not a number")
+        return Difference(describe(expected), _not(value, "a number"))
     if came == expected:
         return None
     if not isinstance(came, int | Fraction) and not np.isfinite(came):
@@ -59,7 +59,7 @@ def compare_arrays(
     """
     wanted = describe(expected)
     if not isinstance(value, np.ndarray):
-        return Difference(wanted, f"{describe_typed(value)}: not an array")
+        return Difference(wanted, _not(value, "an array"))
     came = describe(value)
     if value.shape != expected.shape:
         return Difference(wanted, f"{came}: another shape")
@@ -79,6 +79,10 @@ def describe_typed(value: Any) -> str:
     if isinstance(value, np.ndarray | np.generic | str | bytes | tuple | list | dict) or value is None:
         return describe(value)
     return f"{describe(value)} ({type(value).__name__})"
+
+
+def _not(value: Any, wanted: str) -> str:
+    return "None: is a return missing?" if value is None else f"{describe_typed(value)}: not {wanted}"
 
 
 def _first_difference(expected: np.ndarray, value: np.ndarray, close: np.ndarray) -> str:

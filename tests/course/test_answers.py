@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from labkit.course import answers
-from labkit.course.answers import NotPlainData, decode, encode
+from labkit.course.answers import NotPlainData, decode, digest, encode
 from labkit.course.compare import compare_exactly
 
 SCALARS = (
@@ -137,3 +137,36 @@ def test_a_pickle_inside_is_never_loaded(tmp_path: Any) -> None:
     np.savez(path, tree=np.array([Fraction(1, 3)], dtype=object))
     with pytest.raises(NotPlainData, match="not an encoded answer"):
         decode(path.read_bytes())
+
+
+@given(VALUES)
+def test_a_digest_is_that_of_the_value_and_not_of_the_object(value: Any) -> None:
+    assert digest(decode(encode(value))) == digest(value)
+
+
+@given(VALUES, VALUES)
+def test_values_that_are_not_the_same_have_another_digest(one: Any, other: Any) -> None:
+    assert (digest(one) == digest(other)) == (encode(one) == encode(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 1.0),
+        (1, True),
+        ([1], (1,)),
+        (np.zeros(2), np.zeros((2, 1))),
+        (np.zeros(2), np.zeros(2, np.float32)),
+        (np.zeros(1), np.zeros(())),
+        (np.arange(4), np.arange(4)[::-1]),
+        ([np.zeros(2), np.zeros(0)], [np.zeros(0), np.zeros(2)]),
+    ],
+    ids=repr,
+)
+def test_a_digest_tells_types_shapes_and_order_apart(one: Any, other: Any) -> None:
+    assert digest(one) != digest(other)
+
+
+def test_what_is_no_plain_data_has_no_digest() -> None:
+    with pytest.raises(NotPlainData):
+        digest(object())

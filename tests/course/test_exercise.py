@@ -73,7 +73,6 @@ def test_the_wrong_shape_dtype_and_type_are_told_apart() -> None:
     assert "another shape" in str(made.judge(lambda x: (2 * x).T))
     assert "another dtype" in str(made.judge(lambda x: (2 * x).astype(np.float32)))
     assert "not an array" in str(made.judge(lambda x: (2 * x).tolist()))
-    assert "not an array" in str(made.judge(lambda x: None))
 
 
 def test_the_stub_is_not_written_rather_than_wrong() -> None:
@@ -112,3 +111,24 @@ def test_the_same_seed_gives_the_same_cases() -> None:
     made = exercise("00_start_here", "median")
     assert made.make_cases(5) == made.make_cases(5)
     assert made.make_cases(5) != made.make_cases(6)
+
+
+def test_a_known_mistake_is_asked_once_for_each_case_and_its_content() -> None:
+    made, asked = _double(), []
+    made.wrong_answers.clear()
+
+    @made.wrong("tripled", "this is three times x.")
+    def tripled(x: Any) -> Any:
+        asked.append(x.tolist())
+        return 3 * x
+
+    first = made.judge(lambda x: 3 * x, seed=1)
+    again = made.judge(lambda x: 3 * x, seed=1)
+    assert str(again) == str(first)
+    assert len(asked) == first.num_cases
+    made.judge(lambda x: 3 * x, seed=2)  # cases of the same names, with other numbers
+    assert len(asked) == 2 * first.num_cases
+
+
+def test_a_forgotten_return_is_named() -> None:
+    assert "None: is a return missing?" in str(_double().judge(lambda x: None))

@@ -7,7 +7,6 @@ import numpy as np
 
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case, Exercise
-from labkit.course.exercises.distillation.on_first_use import F, torch
 from labkit.course.exercises.distillation.tensors import (
     compare_loss,
     leaf,
@@ -15,6 +14,7 @@ from labkit.course.exercises.distillation.tensors import (
     with_gradients,
     write_back,
 )
+from labkit.course.on_first_use import F, torch
 
 NAMES = ("student_features", "teacher_features", "weight of the regressor", "bias of the regressor")
 

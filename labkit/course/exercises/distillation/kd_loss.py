@@ -11,8 +11,8 @@ import numpy as np
 
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case, Exercise
-from labkit.course.exercises.distillation.on_first_use import F, torch
 from labkit.course.exercises.distillation.tensors import compare_loss, leaf, on_one_thread, with_gradients, write_back
+from labkit.course.on_first_use import F, torch
 
 HUGE = 1e4
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from labkit.course.compare import Difference, compare_arrays
 from labkit.course.exercise import Case, Exercise
-from labkit.course.exercises.distillation.on_first_use import F, torch
 from labkit.course.exercises.distillation.tensors import ABSOLUTE, RELATIVE, on_one_thread, write_back
+from labkit.course.on_first_use import F, torch
 
 
 def _cases(seed: int, tier: str) -> list[Case]:

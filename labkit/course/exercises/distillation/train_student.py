@@ -13,8 +13,8 @@ import numpy as np
 from labkit.course.compare import Difference, compare_arrays, compare_number, describe_typed
 from labkit.course.exercise import Case, Exercise
 from labkit.course.exercises.distillation.kd_loss import closed_form
-from labkit.course.exercises.distillation.on_first_use import torch
 from labkit.course.exercises.distillation.tensors import ABSOLUTE, RELATIVE, on_one_thread
+from labkit.course.on_first_use import torch
 
 LEARNING_RATE = 0.5
 LEFT_OVER = 0.3  # a gradient that lies in the student from before

@@ -2,8 +2,9 @@
 
 from functools import wraps
 
-from labkit.course.exercises.distillation.on_first_use import F, distill, torch
+from labkit.course.exercises.distillation.tensors import distill
 from labkit.course.exercises.distillation.train_student import train_student
+from labkit.course.on_first_use import F, torch
 
 
 def _for_each_batch(step):

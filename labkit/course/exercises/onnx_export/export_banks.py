@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from labkit.course.exercises.onnx_export.export_onnx import export_onnx
-from labkit.course.exercises.onnx_export.on_first_use import onnx, torch
+from labkit.course.on_first_use import onnx, torch
 
 wrong, right = export_onnx.wrong, export_onnx.right
 

@@ -15,8 +15,8 @@ from labkit.course.apart import Answer
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case, Wrong
 from labkit.course.exercises.onnx_export.graphs import read_graph, run_graph
-from labkit.course.exercises.onnx_export.on_first_use import torch
-from labkit.course.exercises.token_attention.played import PlayedExercise
+from labkit.course.on_first_use import torch
+from labkit.course.played import PlayedExercise
 
 CLOSE = 1e-4  # relative to the largest output: float32 sums of some dozen numbers
 LIMIT_S = 120.0  # the exporter loads for several seconds the first time, and takes one for each model

@@ -7,7 +7,7 @@ import numpy as np
 
 from labkit.course.compare import Difference, compare_exactly
 from labkit.course.exercise import Case, Exercise
-from labkit.course.exercises.onnx_export.on_first_use import onnx
+from labkit.course.on_first_use import onnx
 
 # {input: its sizes}: an int is a fixed size, a string a symbolic one, None says nothing.
 Sizes = dict[str, list[int | str | None]]

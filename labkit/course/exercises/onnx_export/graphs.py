@@ -13,7 +13,7 @@ import numpy as np
 from labkit.course.answers import decode, encode
 from labkit.course.apart import ask
 from labkit.course.exercise import Case
-from labkit.course.exercises.onnx_export.on_first_use import onnx, ort
+from labkit.course.on_first_use import onnx, ort
 
 RUN_LIMIT_S = 20.0  # the graphs of this lab take a millisecond; a busy machine may take its time to start
 

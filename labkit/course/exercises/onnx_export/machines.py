@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from labkit.course.exercises.onnx_export.on_first_use import ort
+from labkit.course.on_first_use import ort
 
 CPU = "CPUExecutionProvider"
 

@@ -11,7 +11,7 @@ import numpy as np
 from labkit.course.compare import Difference, describe_typed
 from labkit.course.describe import describe
 from labkit.course.exercise import Case, Exercise
-from labkit.course.exercises.onnx_export.on_first_use import onnx, ort, torch
+from labkit.course.on_first_use import onnx, ort, torch
 
 CHANNELS = 6
 ROUNDING = 1e-4  # float32 sums of a few numbers; the differences to be found are a thousand times this

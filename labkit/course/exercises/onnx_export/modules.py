@@ -17,8 +17,8 @@ from labkit.course.apart import Answer
 from labkit.course.compare import Difference, compare_arrays
 from labkit.course.exercise import Case, Wrong
 from labkit.course.exercises.onnx_export.graphs import read_graph, run_graph
-from labkit.course.exercises.onnx_export.on_first_use import torch
-from labkit.course.exercises.token_attention.played import PlayedExercise
+from labkit.course.on_first_use import torch
+from labkit.course.played import PlayedExercise
 
 ROUNDING = 2e-5  # relative to the largest output: float32 sums of some dozen numbers, in another order
 

@@ -8,7 +8,7 @@ import numpy as np
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case, Exercise
 from labkit.course.exercises.onnx_export.machines import CPU, played_machine
-from labkit.course.exercises.onnx_export.on_first_use import ort
+from labkit.course.on_first_use import ort
 
 CUDA, TENSORRT, OPENVINO = (f"{name}ExecutionProvider" for name in ("CUDA", "Tensorrt", "OpenVINO"))
 COREML, ROCM = (f"{name}ExecutionProvider" for name in ("CoreML", "MIGraphX"))

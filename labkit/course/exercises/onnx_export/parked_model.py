@@ -11,7 +11,7 @@ import numpy as np
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case, Exercise
 from labkit.course.exercises.onnx_export.machines import CPU, counted_sessions
-from labkit.course.exercises.onnx_export.on_first_use import onnx, ort
+from labkit.course.on_first_use import onnx, ort
 
 REPLACED = 1000.0  # what the model adds that somebody writes to the same path
 

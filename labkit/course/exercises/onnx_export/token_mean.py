@@ -4,7 +4,7 @@ import numpy as np
 
 from labkit.course.exercise import Case
 from labkit.course.exercises.onnx_export.modules import ModuleExercise, keeping_module, module, token_cases
-from labkit.course.exercises.onnx_export.on_first_use import torch
+from labkit.course.on_first_use import torch
 
 
 def _cases(seed: int, tier: str) -> list[Case]:

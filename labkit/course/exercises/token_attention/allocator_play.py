@@ -11,7 +11,7 @@ import numpy as np
 
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case
-from labkit.course.exercises.token_attention.played import cut, said_by
+from labkit.course.played import cut, said_by
 from labkit.kv_cache.audit import Violation, first_violation
 from labkit.kv_cache.event_log import Event, Log, play
 

@@ -8,7 +8,7 @@ import numpy as np
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case
 from labkit.course.exercises.token_attention.learner_scripts import Call, Complaint, read_script
-from labkit.course.exercises.token_attention.played import PlayedExercise
+from labkit.course.played import PlayedExercise
 from labkit.kv_cache import GENERATIONS
 from labkit.kv_cache.event_log import Log, play
 

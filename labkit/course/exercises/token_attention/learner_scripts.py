@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit.course.describe import describe
-from labkit.course.exercises.token_attention.played import cut
+from labkit.course.played import cut
 
 Call = tuple[Any, ...]
 

@@ -4,7 +4,7 @@ from labkit.course.exercises.token_attention.allocator_play import judge, note, 
 from labkit.course.exercises.token_attention.allocator_right import right
 from labkit.course.exercises.token_attention.allocator_scripts import all_cases, names_no_mistake
 from labkit.course.exercises.token_attention.allocator_wrong import wrong
-from labkit.course.exercises.token_attention.played import PlayedExercise
+from labkit.course.played import PlayedExercise
 
 token_allocator = PlayedExercise(
     name="TokenAllocator",

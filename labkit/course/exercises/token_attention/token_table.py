@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from labkit.course.exercise import Case
-from labkit.course.exercises.token_attention.played import PlayedExercise
 from labkit.course.exercises.token_attention.table_play import judge, note, probe, seen
 from labkit.course.exercises.token_attention.table_right import right
 from labkit.course.exercises.token_attention.table_wrong import wrong
+from labkit.course.played import PlayedExercise
 
 NAMES = ("max_requests", "max_len", "size", "script")
 

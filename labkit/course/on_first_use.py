@@ -1,4 +1,4 @@
-"""torch, imported when something of it is used: declaring a lab, and showing its cards, need not wait for it."""
+"""Heavy libraries, imported when something of them is used: declaring a lab and showing its cards need not wait."""
 
 from importlib import import_module
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 
 class OnFirstUse:
     """Stands for a module until an attribute of it is asked for."""
+
+    __slots__ = ("_name",)  # nothing can be set on it by mistake: that would not reach the module
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -16,4 +18,5 @@ class OnFirstUse:
 
 torch: Any = OnFirstUse("torch")
 F: Any = OnFirstUse("torch.nn.functional")
-distill: Any = OnFirstUse("labkit.distill")
+onnx: Any = OnFirstUse("onnx")
+ort: Any = OnFirstUse("onnxruntime")
