@@ -43,7 +43,7 @@ extras="$runtime${1:+,$1}"
 echo "Installing labkit and what it needs into .venv (minutes the first time; log: $log) …"
 if ! .venv/bin/python -m pip install -c constraints.txt -e ".[${extras}]" >"$log" 2>&1; then
     tail -n 5 "$log" >&2
-    if grep -qiE 'connection (broken|refused|reset|aborted|error)|failed to resolve|network is unreachable|timed out|proxyerror|max retries|retrying \(' "$log"; then
+    if grep -qiE 'connection (broken|refused|reset|aborted|error)|failed to resolve|network is unreachable|timed out|proxyerror|max retries|retrying \(|from versions: none' "$log"; then
         echo "The packages could not be downloaded: check the network (or pip's proxy settings) and run make again; what arrived is kept." >&2
     else
         echo "pip could not install labkit: the reason stands above and in $log." >&2

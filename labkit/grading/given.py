@@ -74,6 +74,12 @@ def libraries(spec: LabSpec) -> tuple[str, ...]:
     return tuple(sorted({module for module in modules if not is_labkit(module)} | {"numpy"}))
 
 
+def given_to_all(spec: LabSpec) -> tuple[str, ...]:
+    """The modules of labkit that a lab's own cells import, or our answers: what every run of it is given."""
+    modules = {module for cell in _our_cells(spec.name) for module in imported_modules(cell.source)}
+    return tuple(sorted(filter(is_labkit, modules)))
+
+
 @cache
 def _of_our_answers(lab: str) -> frozenset[str]:
     """The modules of labkit that our own answers import."""
@@ -168,6 +174,9 @@ def _reachable(functions: Sequence[Any]) -> tuple[set[int], set[str]]:
     todo = list(functions)
     while todo:
         value = todo.pop()
+        if isinstance(value, dict | list | tuple):  # a table of ours: what stands in it is used by its key
+            todo.extend(value.values() if isinstance(value, dict) else value)
+            continue
         if id(value) in seen or not _is_ours(value):
             continue
         seen.add(id(value))

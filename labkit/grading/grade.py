@@ -112,7 +112,7 @@ class Grader:
         A machine that stood still or had other work to do is no fault of theirs, so they get a second run.
         """
         late = [name for name, each in marks.items() if each.outcome == "timeout"]
-        waited_s = sum(min(self.spec.exercise(name).limit_s, self.sandbox.limits.exercise_s) for name in late)
+        waited_s = sum(self.sandbox.limits.of_exercise_s(self.spec.exercise(name).limit_s) for name in late)
         return late if ended.cpu_s < 0.5 * waited_s else []
 
     def _one_run(self, submission: Submission, names: Sequence[str], wall_s: float) -> tuple[dict[str, Mark], Ended]:

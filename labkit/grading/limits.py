@@ -6,6 +6,8 @@ Limits of a process (address space, CPU, file size) bind each process; the watch
 import contextlib
 from dataclasses import asdict, dataclass
 
+from labkit.course.apart import LIMIT_S
+
 MIB = 2**20
 
 
@@ -15,7 +17,7 @@ class Limits:
 
     wall_s: float = 120.0
     cell_s: float = 20.0  # one cell of the notebook
-    exercise_s: float = 10.0  # all cases of one exercise; shorter than the whole run, so that it explains
+    exercise_s: float = 10.0  # all cases of a usual exercise; shorter than the whole run, so that it explains
     memory_bytes: int = 4096 * MIB  # resident, whole tree; CPU torch needs under 1 GiB
     num_processes: int = 64  # whole tree, threads not counted
     file_bytes: int = 64 * MIB  # one file
@@ -26,6 +28,10 @@ class Limits:
     def cpu_s(self) -> float:
         """CPU time of the whole tree: as much as one core gives in the wall time."""
         return self.wall_s
+
+    def of_exercise_s(self, declared_s: float) -> float:
+        """Seconds for all cases of an exercise: in proportion to what it declares, since an export takes its time."""
+        return self.exercise_s * declared_s / LIMIT_S
 
     def as_data(self) -> dict[str, float]:
         """For JSON, and `Limits(**data)` on the other side."""

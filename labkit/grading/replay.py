@@ -98,7 +98,7 @@ def run(job: Job, send: Callable[[bytes], None], receive: Callable[[], bytes]) -
             else:
                 if name not in apart:
                     apart[name] = Apart(namespace[name], _repeatable(exercise.probe), read_cases)
-                answers = apart[name].ask(cases, min(exercise.limit_s, job.limits.exercise_s), inputs)
+                answers = apart[name].ask(cases, job.limits.of_exercise_s(exercise.limit_s), inputs)
             if any(answer.outcome == "timeout" for answer in answers):
                 too_late.add(name)
             send(encode([vars(answer) for answer in answers]))

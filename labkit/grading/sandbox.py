@@ -15,7 +15,7 @@ from types import TracebackType
 from labkit.course.exercises import lab_spec
 from labkit.grading import tree
 from labkit.grading.channel import TooLarge, receive_frame, send_frame
-from labkit.grading.given import libraries
+from labkit.grading.given import given_to_all, libraries
 from labkit.grading.isolation import (
     FIRST_UID,
     HOME,
@@ -195,7 +195,8 @@ class Sandbox:
         home = HOME if self.isolation.is_wall else f"{self._folder.name}/home"
         uid = FIRST_UID + os.getpid() if os.getuid() == 0 and self.isolation.name == "bubblewrap" else 0
         mode = LIMITS_ONLY if not self.isolation.is_wall and mode == "warm" else mode
-        arguments = ["-m", "labkit.grading.warm", self.lab, str(uid), mode, *libraries(lab_spec(self.lab))]
+        spec = lab_spec(self.lab)
+        arguments = ["-m", "labkit.grading.warm", self.lab, str(uid), mode, *libraries(spec), *given_to_all(spec)]
         ours, theirs = socket.socketpair()
         environment = engine_environment() if self.isolation.is_container else environment_inside(home)
         self._tag = new_tag()

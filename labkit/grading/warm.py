@@ -1,6 +1,6 @@
 """The warm interpreter: it has done a lab's imports, and forks a fresh child for each submission.
 
-`python -m labkit.grading.warm LAB UID MODE LIBRARY...` is started inside the sandbox (`isolation.py`), with a socket
+`python -m labkit.grading.warm LAB UID MODE MODULE...` is started inside the sandbox (`isolation.py`), with a socket
 as its standard input. Modes:
 
 - `warm`: hello, then one fork for each job; the job's own socket comes with the message. Where the child can have
@@ -150,11 +150,15 @@ def _warm_up(lab: str, libraries: list[str]) -> tuple[str, ...]:
     from labkit.grading import given, replay
 
     spec = lab_spec(lab)
-    given.import_libraries(libraries)
+    given.import_libraries(name for name in libraries if not given.is_labkit(name))
     Path(os.environ["HOME"]).mkdir(parents=True, exist_ok=True)
     os.chdir(os.environ["HOME"])
     replay.rehearse()
-    return given.forget_banks(spec)
+    for_probes = given.forget_banks(spec)
+    # Once for all submissions. Also, some of these start threads, and a process with threads cannot enter name spaces:
+    # the child has none of them.
+    given.import_given((*filter(given.is_labkit, libraries), *for_probes))
+    return for_probes
 
 
 def _nothing_on(number: int) -> None:
