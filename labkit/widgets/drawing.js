@@ -4,7 +4,6 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = 12;
-let boards = 0;
 
 function node(name, attributes = {}, text = "") {
   const made = document.createElement(name);
@@ -42,7 +41,7 @@ const draw = {
 };
 
 function render({ model, el }) {
-  const hatch = `labkit-drawing-hatch-${boards++}`;
+  const hatch = `labkit-drawing-hatch-${Math.random().toString(36).slice(2)}`;
   const svg = shape("svg", { role: "img" });
   const problem = node("pre", { class: "labkit-problem", role: "alert", hidden: "" });
   const root = node("div", { class: "labkit-drawing" });

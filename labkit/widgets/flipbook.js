@@ -6,7 +6,6 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const PLAY_MS = 900;
-let books = 0;
 
 function node(name, attributes = {}, children = []) {
   const made = document.createElement(name);
@@ -74,7 +73,7 @@ class Page {
 }
 
 function render({ model, el }) {
-  const hatch = `labkit-hatch-${books++}`;
+  const hatch = `labkit-hatch-${Math.random().toString(36).slice(2)}`;
   const back = node("button", { type: "button" }, ["◀ Back"]);
   const next = node("button", { type: "button" }, ["Next ▶"]);
   const play = node("button", { type: "button", "aria-pressed": "false" }, ["Play"]);

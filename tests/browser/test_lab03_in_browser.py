@@ -66,7 +66,7 @@ def test_the_simplifiers_starter_from_a_wrong_count_to_green(lab: "Lab") -> None
     red.wait_for()
     text = red.inner_text()
     places = [
-        text.index(word) for word in ("given", "then_branch", "expected", "came", "behaves like *main graph only*")
+        text.index(word) for word in ("given", "holding:", "expected", "came", "behaves like *main graph only*")
     ]
     assert places == sorted(places)
     assert "Traceback" not in text

@@ -64,14 +64,14 @@ def _default_bytes(num_params, world_size, stage, bytes_per_param=(2, 2, 12)):
 
 
 def _params(layers, hidden, vocab, ffn, heads=1, kv_heads=1, gated=True):
-    kv = hidden * kv_heads // heads
+    kv = hidden * (heads if kv_heads is None else kv_heads) // heads
     return layers * (2 * hidden * (hidden + kv) + (3 if gated else 2) * hidden * ffn + 2 * hidden) + (
         2 * vocab * hidden + hidden
     )
 
 
 def _params_in_floats(layers, hidden, vocab, ffn, heads=1, kv_heads=1, gated=True):
-    attention = 2.0 * hidden**2 * (1 + kv_heads / heads)
+    attention = 2.0 * hidden**2 * (1 + (heads if kv_heads is None else kv_heads) / heads)
     mlp = (2.0 + gated) * hidden * ffn
     return layers * (attention + mlp) + hidden * (2 * vocab + 2 * layers + 1)
 
