@@ -28,10 +28,22 @@ async function findRoot(port, token) {
   return answered ? direct : null;
 }
 
+// Netron measures its labels as it draws. In a frame that is hidden, as after "run all" for a cell further down, they
+// have no size and the graph stays empty: so it is loaded when the frame is first seen.
+function loadWhenSeen(shown, address) {
+  const watch = new IntersectionObserver((entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    watch.disconnect();
+    shown.src = address;
+  });
+  watch.observe(shown);
+}
+
 function frame(root, { token, name }, height) {
   const address = `${root}${token}/`; // with the slash: without it a proxy answers 404
   const style = `width: 100%; height: ${height}px; box-sizing: border-box; border: 1px solid #bdbdbd; background: white`;
-  const shown = node("iframe", { src: address, title: `Netron: ${name}`, style });
+  const shown = node("iframe", { title: `Netron: ${name}`, style });
+  loadWhenSeen(shown, address);
   const blue = "color: var(--jp-content-link-color, #1565c0); text-decoration: underline";
   const link = node("a", { href: address, target: "_blank", rel: "noreferrer", style: blue }, [`Open ${name} in a tab`]);
   return node("div", { style: "flex: 1 1 300px; min-width: 0" }, [shown, node("div", {}, [link])]);

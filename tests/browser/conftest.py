@@ -82,10 +82,6 @@ NEWS = "@jupyterlab/apputils-extension:notification"
 NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}
 NO_BUILD = {"buildCheck": False, "buildAvailable": False}  # or each page starts a Node process that checks a build
 
-# Netron measures its labels while JupyterLab still hides the cell; it draws them again once the cell is seen, and the
-# tests of the viewer look at the labels themselves.
-NETRON_HIDDEN = 'attribute transform: Expected number, "translate(NaN,NaN)"'
-
 
 @dataclass(frozen=True)
 class Server:
@@ -150,8 +146,7 @@ class Lab:
 
     def console_errors(self) -> list[str]:
         """Exceptions in the page's JavaScript; a widget's are told here and nowhere else."""
-        told = [said for said in self.console if said.startswith(("uncaught:", "error: Error", "error: [anywidget]"))]
-        return [said for said in told if NETRON_HIDDEN not in said]
+        return [said for said in self.console if said.startswith(("uncaught:", "error: Error", "error: [anywidget]"))]
 
     def toasts(self) -> list[str]:
         """What pops up in front of the notebook: notifications and dialogs."""

@@ -85,9 +85,10 @@ def test_the_simplifiers_solution_runs_and_shows_both_graphs(lab: "Lab", tmp_pat
     page = lab.page
     assert lab.errors() == []
     assert page.get_by_text("✓ solved").count() >= 4
+    page.locator("iframe").first.scroll_into_view_if_needed()
     viewer = page.frame_locator("iframe").first
     viewer.locator("body.default").wait_for()
-    page.locator("iframe").first.scroll_into_view_if_needed()
+    viewer.get_by_text("BatchNormalization", exact=True).first.wait_for()
     lab.screenshot("graphs")
     page.get_by_text(re.compile("nodes before, 20 after")).first.scroll_into_view_if_needed()
     lab.screenshot("change")

@@ -37,7 +37,7 @@ def test_the_starter_from_its_first_gap_to_green(lab: "Lab") -> None:
     lab.open_notebook(starter_path(LAB))
     lab.run_all()
     page = lab.page
-    red = page.get_by_text("○ transformer_params: not written yet.")
+    red = page.get_by_text("○ transformer_params: not written yet")
     red.wait_for(timeout=RUN_ALL_MS)
     red.scroll_into_view_if_needed()
     lab.screenshot("not-written")
