@@ -28,7 +28,7 @@ _CONVENTIONS = (
 @click.option("--rank", type=WholeNumber(0), help="With --fake: which rank; default: the first.")
 @click.option("--config", help="With --fake: a configuration like llama-7b; default: a small model.")
 @click.option("--micro-batches", type=WholeNumber(), default="1", show_default=True, help="Per optimizer step.")
-@click.option("--timeout", "timeout_s", type=click.FloatRange(1), default=60, show_default=True, help="Seconds.")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(1), default=180, show_default=True, help="Seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Numbers as JSON, and nothing else, on stdout.")
 def observe(
     world_size: int,

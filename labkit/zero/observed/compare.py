@@ -36,7 +36,7 @@ def observe(
     world_size: int,
     shape: TransformerShape = SMALL,
     micro_batches: int = 1,
-    timeout_s: float = 60.0,
+    timeout_s: float = 180.0,  # three interpreters that load torch on a busy machine
 ) -> dict[str, list[Observation]]:
     """Train in real gloo processes on this machine; for each mode what was seen, by rank.
 
