@@ -45,4 +45,5 @@ def test_each_sentence_reaches_the_learner(exercise: Exercise) -> None:
     wrong = exercise.wrong_answers[0]
     text = str(exercise.judge(wrong.candidate, seed=11, limit_s=1.0 if wrong.never_ends else None))
     assert wrong.sentence in text
-    assert text.index("given") < text.index("expected") < text.index("came") < text.index(wrong.name)
+    named = text.index(f"behaves like *{wrong.name}*")
+    assert text.index("given") < text.index("expected") < text.index("came") < named
