@@ -33,7 +33,7 @@ import pytest
 
 REPORTS = Path(__file__).resolve().parents[2] / "build" / "browser"
 START_SECONDS = 60
-WAIT_MS = 20_000
+WAIT_MS = 60_000
 HERE = ("127.0.0.1", "localhost")
 
 # The server ends when the pipe from pytest does, so that no run, however it ended, leaves a server behind. It is asked

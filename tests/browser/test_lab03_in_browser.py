@@ -65,9 +65,7 @@ def test_the_simplifiers_starter_from_a_wrong_count_to_green(lab: "Lab") -> None
     red = page.get_by_text("✗ count_ops:")
     red.wait_for()
     text = red.inner_text()
-    places = [
-        text.index(word) for word in ("given", "holding:", "expected", "came", "behaves like *main graph only*")
-    ]
+    places = [text.index(word) for word in ("given", "holding:", "expected", "came", "behaves like *main graph only*")]
     assert places == sorted(places)
     assert "Traceback" not in text
     red.scroll_into_view_if_needed()
