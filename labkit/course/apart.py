@@ -305,7 +305,7 @@ def _read_answers(reader: int, count: int, deadline: float) -> tuple[list[Answer
             answers.append(_answer_from(_read(reader, num_bytes, deadline)))
         except TimeoutError:
             return answers, True
-        except EOFError:
+        except (EOFError, ConnectionResetError):  # reset: it went with something of ours unread
             return answers, False
     return answers, False
 

@@ -75,16 +75,22 @@ def libraries(spec: LabSpec) -> tuple[str, ...]:
 
 
 def given_to_all(spec: LabSpec) -> tuple[str, ...]:
-    """The modules of labkit that a lab's own cells import, or our answers: what every run of it is given."""
-    modules = {module for cell in _our_cells(spec.name) for module in imported_modules(cell.source)}
-    return tuple(sorted(filter(is_labkit, modules)))
+    """The modules of labkit that a run of our own answers is given, and so nearly every run; imported once, for all."""
+    from labkit.grading.submission import ANSWER, Submission, rebuild
+
+    ours = {_grade_id(cell).removeprefix(ANSWER): cell.source for cell in _our_answers(spec.name)}
+    return given_modules(spec, rebuild(spec, Submission("ours", ours)))
 
 
 @cache
 def _of_our_answers(lab: str) -> frozenset[str]:
     """The modules of labkit that our own answers import."""
-    sources = [cell.source for cell in _our_cells(lab) if _grade_id(cell).startswith("answer-")]
-    return frozenset(module for source in sources for module in imported_modules(source) if is_labkit(module))
+    modules = {module for cell in _our_answers(lab) for module in imported_modules(cell.source)}
+    return frozenset(filter(is_labkit, modules))
+
+
+def _our_answers(lab: str) -> list[NotebookNode]:
+    return [cell for cell in _our_cells(lab) if _grade_id(cell).startswith("answer-")]
 
 
 @cache
@@ -177,17 +183,18 @@ def _reachable(functions: Sequence[Any]) -> tuple[set[int], set[str]]:
         if isinstance(value, dict | list | tuple):  # a table of ours: what stands in it is used by its key
             todo.extend(value.values() if isinstance(value, dict) else value)
             continue
+        if hasattr(value, "__wrapped__"):  # behind a cache or a decorator
+            todo.append(value.__wrapped__)
         if id(value) in seen or not _is_ours(value):
             continue
         seen.add(id(value))
         if isinstance(value, type):
             todo.extend([*value.__mro__, *vars(value).values()])
-        function = getattr(value, "__wrapped__", value)
-        if isinstance(function, FunctionType):
-            names = _names(function.__code__)
+        if isinstance(value, FunctionType):
+            names = _names(value.__code__)
             imported.update(name for name in names if is_labkit(name) and "." in name)
-            todo.extend(function.__globals__[name] for name in names if name in function.__globals__)
-            todo.extend(cell.cell_contents for cell in function.__closure__ or ())
+            todo.extend(value.__globals__[name] for name in names if name in value.__globals__)
+            todo.extend(cell.cell_contents for cell in value.__closure__ or ())
     return seen, imported
 
 

@@ -180,6 +180,7 @@ def test_two_learners_work_and_cannot_see_each_other(learners: dict[str, "Lab"],
     ana.run_all()
     ana.page.get_by_text("✓ median: right on all").wait_for()
     ana.page.get_by_text("1 of 1 ✓").wait_for()
+    ana.page.locator("iframe[title^='Netron']").scroll_into_view_if_needed()  # it loads when it is seen
     frame = ana.page.frame_locator("iframe[title^='Netron']")
     frame.locator("body.default").wait_for()
     frame.get_by_text("Relu", exact=True).wait_for()

@@ -69,7 +69,6 @@ def test_from_a_size_as_an_int_to_green(lab: "Lab") -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skip(reason="not seen green yet since the viewer loads when it is seen; issue: deploy labs")
 def test_the_solution_runs_with_its_graphs_in_netron(lab: "Lab") -> None:
     lab.page.set_default_timeout(RUN_ALL_MS)
     lab.open_notebook(solution_path(LAB))

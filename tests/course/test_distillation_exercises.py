@@ -277,7 +277,7 @@ def test_a_gradient_into_the_teacher_is_found_although_value_and_gradient_are_ri
         ("kd_loss", lambda s, *args: s, "one number, the mean over the batch"),
         ("kd_loss", lambda s, *args: s.sum() * torch.nan, "loss nan"),
         ("soft_targets", lambda logits, temperature: logits[0], "another shape"),
-        ("soft_targets", lambda logits, temperature: None, "not an array"),
+        ("soft_targets", lambda logits, temperature: None, "None: is a return missing?"),
         ("train_student", lambda *args: None, "0 steps of the optimizer"),
         ("paired_t", lambda *args: "3", "not a number"),
         ("hint_loss", lambda *args: None, "None: not a tensor"),

@@ -43,7 +43,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.skip(reason="not seen green yet: it did not end on a busy machine; issue: grade a class")
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # a class with a fork bomb in it, on a machine that may be busy
 def test_every_command_works_as_it_stands(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -86,7 +87,10 @@ def test_sentence_is_text_and_never_markup() -> None:
     assert "<p>1 &lt; 2 &amp; &lt;script&gt;</p><p>second</p>" in data["text/html"]
 
 
-def test_outside_a_notebook_show_prints_the_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_outside_a_notebook_show_prints_the_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(InteractiveShell, "_instance", None)  # a notebook that ran in this process left its shell
     still.show(bars(), "Three bars.")
     assert capsys.readouterr().out == "Three bars.\n"
 
