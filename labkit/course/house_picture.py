@@ -33,7 +33,7 @@ NOTES = {
 def house_picture(package: Path = PACKAGE) -> str:
     """The picture as SVG text."""
     edges = imports(package)
-    domain = sorted({room for pair in edges for room in pair} - set(NOTES))
+    domain = sorted(rooms(package) - set(NOTES))
     boxes = {
         room: _box(number, len(row), level) for level, row in enumerate(ROWS) for number, room in enumerate(row) if room
     }
@@ -54,19 +54,32 @@ def house_picture(package: Path = PACKAGE) -> str:
     return "\n".join(parts) + "\n"
 
 
+def rooms(package: Path = PACKAGE) -> set[str]:
+    """The folders and modules right under labkit/; `cli` is only the door to `commands`."""
+    modules = {path.stem for path in package.glob("*.py") if not path.name.startswith("__")}
+    return modules - {"cli"} | {path.parent.name for path in package.glob("*/*.py")}
+
+
 def imports(package: Path = PACKAGE) -> set[tuple[str, str]]:
-    """(room, imported room), for every two that differ; a room is a folder or a module right under labkit/."""
-    edges = set()
+    """(room, imported room), for every two that differ."""
+    edges, known = set(), rooms(package)
     for path in sorted(package.rglob("*.py")):
         room = path.relative_to(package).parts[0].removesuffix(".py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
-                first, *rest = name.split(".")
-                if first == "labkit" and rest and rest[0] != room and not room.startswith("__") and room != "cli":
-                    edges.add((room, rest[0]))
+        imported = {module.split(".")[1] for module in _imported(path) if module.startswith("labkit.")}
+        if room in known:
+            edges.update((room, other) for other in imported & known - {room})
     return edges
+
+
+def _imported(path: Path) -> set[str]:
+    """Every module that a file imports; for `from labkit import gemm` that is labkit.gemm."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
 
 
 def _direct(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
