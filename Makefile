@@ -16,7 +16,7 @@ test: $(READY_DEV)   ## set up, then lint, types, tests, labs; the last lines sa
 	@$(PY) -m ruff format --check labkit tests
 	@$(PY) -m mypy
 	@$(PY) -m labkit build --check
-	@$(PY) -m pytest -n 2 --dist loadgroup
+	@$(PY) -m pytest -n 2 --dist loadgroup --durations=25 --durations-min=20
 
 build: $(READY_DEV)   ## source -> executed solution -> starter, for the labs that changed
 	@$(PY) -m labkit build

@@ -62,7 +62,8 @@ def rooms(package: Path = PACKAGE) -> set[str]:
 
 def imports(package: Path = PACKAGE) -> set[tuple[str, str]]:
     """(room, imported room), for every two that differ."""
-    edges, known = set(), rooms(package)
+    edges: set[tuple[str, str]] = set()
+    known = rooms(package)
     for path in sorted(package.rglob("*.py")):
         room = path.relative_to(package).parts[0].removesuffix(".py")
         imported = {module.split(".")[1] for module in _imported(path) if module.startswith("labkit.")}

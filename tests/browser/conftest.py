@@ -106,13 +106,17 @@ class Lab:
         page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"))
         page.on("console", lambda message: self.console.append(f"{message.type}: {message.text}"))
 
-    def open_notebook(self, source: Path | list[str]) -> None:
-        """Copies the notebook, or one made of these code cells, to the server; its kernel is ready on return."""
+    def open_notebook(self, source: Path | list[str], quick: bool = False) -> None:
+        """Copies the notebook, or one made of these code cells, to the server; its kernel is ready on return.
+
+        With `quick` its parameter QUICK is True, as papermill would set it: every cell, smaller measurements.
+        """
         target = self._server.root / f"{self.name}.ipynb"
-        if isinstance(source, Path):
-            shutil.copyfile(source, target)
-        else:
-            nbformat.write(_notebook(source), target)
+        notebook = nbformat.read(source, as_version=4) if isinstance(source, Path) else _notebook(source)
+        if quick:
+            (parameters,) = (cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
+            parameters.source = parameters.source.replace("QUICK = False", "QUICK = True")
+        nbformat.write(notebook, target)
         self.page.goto(f"{self._server.url}/lab/workspaces/{self.name}/tree/{target.name}?reset")
         self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext")
         self.page.evaluate(NOTEBOOK_READY)
@@ -120,6 +124,15 @@ class Lab:
     def run_all(self) -> None:
         """Runs all cells, and waits until the last one has."""
         self.command("notebook:run-all-cells")
+
+    def write_answer(self, text: str, source: str) -> None:
+        """Replaces the first code cell with this text as a learner would, and runs it and the check below it."""
+        editor = self.page.locator(".jp-Notebook .jp-CodeCell").filter(has_text=text).first.locator(".cm-content")
+        editor.click()
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.insert_text(source.strip())
+        self.command("notebook:run-cell-and-select-next")
+        self.command("notebook:run-cell-and-select-next")
 
     def command(self, name: str, **arguments: Any) -> None:
         """One of JupyterLab's commands, awaited."""

@@ -12,16 +12,6 @@ LAB = "01_gemm_im2col"
 RUN_ALL_MS = 120_000
 
 
-def write_answer(lab: "Lab", stub: str, source: str) -> None:
-    """Click into the stub's cell, replace its text as a learner would, and run it and the check below it."""
-    editor = lab.page.locator(".jp-Notebook .jp-CodeCell").filter(has_text=stub).first.locator(".cm-content")
-    editor.click()
-    lab.page.keyboard.press("Control+A")
-    lab.page.keyboard.insert_text(source)
-    lab.command("notebook:run-cell-and-select-next")
-    lab.command("notebook:run-cell-and-select-next")
-
-
 def test_the_starter_from_its_first_gap_to_green(lab: "Lab") -> None:
     lab.open_notebook(starter_path(LAB))
     lab.run_all()
@@ -31,7 +21,7 @@ def test_the_starter_from_its_first_gap_to_green(lab: "Lab") -> None:
     red.scroll_into_view_if_needed()
     lab.screenshot("not-written")
 
-    write_answer(lab, "def gemm_flops", "def gemm_flops(m, n, k):\n    return m * n * k")
+    lab.write_answer("def gemm_flops", "def gemm_flops(m, n, k):\n    return m * n * k")
     said = page.get_by_text("✗ gemm_flops:")
     said.wait_for()
     text = said.inner_text()
@@ -40,14 +30,14 @@ def test_the_starter_from_its_first_gap_to_green(lab: "Lab") -> None:
     assert "Traceback" not in text
     lab.screenshot("wrong")
 
-    write_answer(lab, "def gemm_flops", "def gemm_flops(m, n, k):\n    return 2 * m * n * k")
+    lab.write_answer("def gemm_flops", "def gemm_flops(m, n, k):\n    return 2 * m * n * k")
     page.get_by_text(re.compile("✓ gemm_flops: right on all")).wait_for()
     lab.screenshot("right")
     assert lab.toasts() == []
 
 
 def test_the_solution_runs_and_its_pictures_move(lab: "Lab") -> None:
-    lab.open_notebook(solution_path(LAB))
+    lab.open_notebook(solution_path(LAB), quick=True)
     lab.page.set_default_timeout(RUN_ALL_MS)
     lab.run_all()
     page = lab.page

@@ -30,16 +30,6 @@ lab = labkit.open_lab("02_onnx_export")
 """
 
 
-def replace_cell(lab: "Lab", text: str, source: str) -> None:
-    """Click into the cell with this text, write another answer over it, run it and the check below it."""
-    editor = lab.page.locator(".jp-Notebook .jp-CodeCell").filter(has_text=text).first.locator(".cm-content")
-    editor.click()
-    lab.page.keyboard.press("Control+A")
-    lab.page.keyboard.insert_text(source.strip())
-    lab.command("notebook:run-cell-and-select-next")
-    lab.command("notebook:run-cell-and-select-next")
-
-
 def test_the_starter_stops_at_its_first_gap_and_reads_well(lab: "Lab") -> None:
     lab.page.set_default_timeout(RUN_ALL_MS)
     lab.open_notebook(starter_path(LAB))
@@ -63,7 +53,7 @@ def test_from_a_size_as_an_int_to_green(lab: "Lab") -> None:
     assert places == sorted(places)
     assert "Traceback" not in text
     lab.screenshot("wrong")
-    replace_cell(lab, "class TokenMean", BROKEN.replace("x.sum(1) / int(x.shape[1])", "x.mean(1)"))
+    lab.write_answer("class TokenMean", BROKEN.replace("x.sum(1) / int(x.shape[1])", "x.mean(1)"))
     lab.page.get_by_text(re.compile("✓ TokenMean: right on all")).wait_for()
     assert lab.toasts() == []
 
@@ -71,7 +61,7 @@ def test_from_a_size_as_an_int_to_green(lab: "Lab") -> None:
 @pytest.mark.timeout(600)
 def test_the_solution_runs_with_its_graphs_in_netron(lab: "Lab") -> None:
     lab.page.set_default_timeout(RUN_ALL_MS)
-    lab.open_notebook(solution_path(LAB))
+    lab.open_notebook(solution_path(LAB), quick=True)
     lab.use_theme("JupyterLab Dark")
     lab.run_all()
     assert lab.errors() == []

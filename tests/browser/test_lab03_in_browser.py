@@ -1,10 +1,7 @@
 """Lab 03 as a learner meets it: a wrong pass named with its graphs, the solution run, both graphs in Netron."""
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import nbformat
 
 from labkit.course.paths import solution_path, starter_path
 
@@ -35,25 +32,6 @@ compare_models(model, drop_identities(model), names=("as exported", "yours"))
 ]
 
 
-def write_answer(lab: "Lab", stub: str, source: str) -> None:
-    """Click into the stub's cell, replace its text as a learner would, and run it and the check below it."""
-    editor = lab.page.locator(".jp-Notebook .jp-CodeCell").filter(has_text=stub).first.locator(".cm-content")
-    editor.click()
-    lab.page.keyboard.press("Control+A")
-    lab.page.keyboard.insert_text(source.strip())
-    lab.command("notebook:run-cell-and-select-next")
-    lab.command("notebook:run-cell-and-select-next")
-
-
-def quick(path: Path, target: Path) -> Path:
-    """The notebook with QUICK = True, as papermill would set it."""
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        cell.source = cell.source.replace("QUICK = False", "QUICK = True")
-    nbformat.write(notebook, target)
-    return target
-
-
 def test_the_simplifiers_starter_from_a_wrong_count_to_green(lab: "Lab") -> None:
     lab.open_notebook(starter_path(LAB))
     lab.page.set_default_timeout(RUN_ALL_MS)
@@ -61,7 +39,7 @@ def test_the_simplifiers_starter_from_a_wrong_count_to_green(lab: "Lab") -> None
     page = lab.page
     page.get_by_text("○ count_ops: not written yet").wait_for()
 
-    write_answer(lab, "def count_ops", "from labkit.onnx_simplify import op_name, subgraphs\n" + MAIN_GRAPH_ONLY)
+    lab.write_answer("def count_ops", "from labkit.onnx_simplify import op_name, subgraphs\n" + MAIN_GRAPH_ONLY)
     red = page.get_by_text("✗ count_ops:")
     red.wait_for()
     text = red.inner_text()
@@ -71,13 +49,13 @@ def test_the_simplifiers_starter_from_a_wrong_count_to_green(lab: "Lab") -> None
     red.scroll_into_view_if_needed()
     lab.screenshot("wrong")
 
-    write_answer(lab, "def count_ops", "from labkit.onnx_simplify import op_name, subgraphs\n" + ALL_GRAPHS)
+    lab.write_answer("def count_ops", "from labkit.onnx_simplify import op_name, subgraphs\n" + ALL_GRAPHS)
     page.get_by_text(re.compile("✓ count_ops: right on all")).wait_for()
     assert lab.toasts() == []
 
 
-def test_the_simplifiers_solution_runs_and_shows_both_graphs(lab: "Lab", tmp_path: Path) -> None:
-    lab.open_notebook(quick(solution_path(LAB), tmp_path / "quick.ipynb"))
+def test_the_simplifiers_solution_runs_and_shows_both_graphs(lab: "Lab") -> None:
+    lab.open_notebook(solution_path(LAB), quick=True)
     lab.page.set_default_timeout(RUN_ALL_MS)
     lab.run_all()
     page = lab.page

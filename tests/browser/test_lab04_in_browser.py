@@ -52,7 +52,7 @@ def test_the_adversary_names_what_a_key_forgot(lab: "Lab") -> None:
 
 
 def test_the_solution_builds_real_plans(lab: "Lab") -> None:
-    lab.open_notebook(solution_path(LAB))
+    lab.open_notebook(solution_path(LAB), quick=True)
     lab.page.set_default_timeout(RUN_ALL_MS)
     lab.run_all()
     page = lab.page

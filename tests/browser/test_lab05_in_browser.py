@@ -91,7 +91,7 @@ def test_lab05_names_the_first_gap_and_the_first_mistake(lab: "Lab") -> None:
 
 
 def test_lab05_runs_and_its_schemes_can_be_chosen(lab: "Lab") -> None:
-    lab.open_notebook(solution_path(LAB))
+    lab.open_notebook(solution_path(LAB), quick=True)
     lab.page.set_default_timeout(RUN_ALL_MS)
     lab.run_all()
     page = lab.page

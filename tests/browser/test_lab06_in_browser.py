@@ -23,16 +23,6 @@ def peak_tokens(requests):
 """
 
 
-def write_answer(lab: "Lab", stub: str, source: str) -> None:
-    """Click into the stub's cell, replace its text as a learner would, and run it and the check below it."""
-    editor = lab.page.locator(".jp-Notebook .jp-CodeCell").filter(has_text=stub).first.locator(".cm-content")
-    editor.click()
-    lab.page.keyboard.press("Control+A")
-    lab.page.keyboard.insert_text(source.strip())
-    lab.command("notebook:run-cell-and-select-next")
-    lab.command("notebook:run-cell-and-select-next")
-
-
 def type_into(lab: "Lab", name: str, text: str) -> None:
     field = lab.page.get_by_role("spinbutton", name=name, exact=True)
     field.fill(text)
@@ -52,7 +42,7 @@ def test_the_routers_starter_from_a_wrong_order_to_green(lab: "Lab") -> None:
     page = lab.page
     page.get_by_text("○ peak_tokens: not written yet").wait_for(timeout=RUN_ALL_MS)
 
-    write_answer(lab, "def peak_tokens", UNSORTED)
+    lab.write_answer("def peak_tokens", UNSORTED)
     red = page.get_by_text("✗ peak_tokens:")
     red.wait_for()
     text = red.inner_text()
@@ -62,8 +52,8 @@ def test_the_routers_starter_from_a_wrong_order_to_green(lab: "Lab") -> None:
     red.scroll_into_view_if_needed()
     lab.screenshot("wrong")
 
-    write_answer(
-        lab, "def peak_tokens", UNSORTED.replace("(requests, start", "(sorted(requests, key=lambda q: -q[1]), start")
+    lab.write_answer(
+        "def peak_tokens", UNSORTED.replace("(requests, start", "(sorted(requests, key=lambda q: -q[1]), start")
     )
     page.get_by_text(re.compile("✓ peak_tokens: right on all")).wait_for()
     lab.screenshot("right")
@@ -71,7 +61,7 @@ def test_the_routers_starter_from_a_wrong_order_to_green(lab: "Lab") -> None:
 
 
 def test_the_routers_solution_runs_and_its_pictures_move(lab: "Lab") -> None:
-    lab.open_notebook(solution_path(LAB))
+    lab.open_notebook(solution_path(LAB), quick=True)
     lab.page.set_default_timeout(RUN_ALL_MS)
     lab.run_all()
     page = lab.page

@@ -12,16 +12,6 @@ LAB = "07_zero_memory"
 RUN_ALL_MS = 280_000
 
 
-def write_answer(lab: "Lab", stub: str, source: str) -> None:
-    """Click into the stub's cell, replace its text as a learner would, and run it and the check below it."""
-    editor = lab.page.locator(".jp-Notebook .jp-CodeCell").filter(has_text=stub).first.locator(".cm-content")
-    editor.click()
-    lab.page.keyboard.press("Control+A")
-    lab.page.keyboard.insert_text(source)
-    lab.command("notebook:run-cell-and-select-next")
-    lab.command("notebook:run-cell-and-select-next")
-
-
 KV_HEADS_FORGOTTEN = """def transformer_params(
     layers, hidden, vocab, ffn, *, heads=1, kv_heads=None, positions=0, gated=False, biases=True, tied=True
 ):
@@ -42,7 +32,7 @@ def test_the_starter_from_its_first_gap_to_green(lab: "Lab") -> None:
     red.scroll_into_view_if_needed()
     lab.screenshot("not-written")
 
-    write_answer(lab, "def transformer_params", KV_HEADS_FORGOTTEN)
+    lab.write_answer("def transformer_params", KV_HEADS_FORGOTTEN)
     said = page.get_by_text("✗ transformer_params:")
     said.wait_for()
     assert "behaves like *keys for every query head*" in said.inner_text()
@@ -54,13 +44,13 @@ def test_the_starter_from_its_first_gap_to_green(lab: "Lab") -> None:
     right = KV_HEADS_FORGOTTEN
     for old, new in (kv, bias, whole):
         right = right.replace(old, new)
-    write_answer(lab, "def transformer_params", right)
+    lab.write_answer("def transformer_params", right)
     page.get_by_text(re.compile("✓ transformer_params: right on all")).wait_for()
     assert lab.toasts() == []
 
 
 def test_the_solution_runs_and_its_pictures_move(lab: "Lab") -> None:
-    lab.open_notebook(solution_path(LAB))
+    lab.open_notebook(solution_path(LAB), quick=True)
     lab.page.set_default_timeout(RUN_ALL_MS)
     lab.run_all()
     page = lab.page

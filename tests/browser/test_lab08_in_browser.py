@@ -25,16 +25,6 @@ def kd_loss(student_logits, teacher_logits, labels, temperature, alpha):
 """
 
 
-def write_answer(lab: "Lab", stub: str, source: str) -> None:
-    """Click into the stub's cell, replace its text as a learner would, and run it and the check below it."""
-    editor = lab.page.locator(".jp-Notebook .jp-CodeCell").filter(has_text=stub).first.locator(".cm-content")
-    editor.click()
-    lab.page.keyboard.press("Control+A")
-    lab.page.keyboard.insert_text(source.strip())
-    lab.command("notebook:run-cell-and-select-next")
-    lab.command("notebook:run-cell-and-select-next")
-
-
 def type_into(lab: "Lab", name: str, text: str, which: int = 0) -> None:
     field = lab.page.get_by_role("spinbutton", name=name, exact=True).nth(which)
     field.fill(text)
@@ -47,10 +37,10 @@ def test_the_distillation_starter_from_a_missing_t_squared_to_green(lab: "Lab") 
     lab.run_all()
     page = lab.page
     page.get_by_text("○ soft_targets: not written yet").wait_for()
-    write_answer(lab, "def soft_targets", SOFT_TARGETS)
+    lab.write_answer("def soft_targets", SOFT_TARGETS)
     page.get_by_text("✓ soft_targets: right on all").wait_for()
 
-    write_answer(lab, "def kd_loss", WITHOUT_T2)
+    lab.write_answer("def kd_loss", WITHOUT_T2)
     red = page.get_by_text("✗ kd_loss:")
     red.wait_for()
     text = red.inner_text()
@@ -61,7 +51,7 @@ def test_the_distillation_starter_from_a_missing_t_squared_to_green(lab: "Lab") 
     red.scroll_into_view_if_needed()
     lab.screenshot("wrong")
 
-    write_answer(lab, "def kd_loss", WITHOUT_T2.replace("alpha * soft", "alpha * temperature**2 * soft"))
+    lab.write_answer("def kd_loss", WITHOUT_T2.replace("alpha * soft", "alpha * temperature**2 * soft"))
     page.get_by_text(re.compile("✓ kd_loss: right on all")).wait_for()
     lab.screenshot("right")
     assert lab.toasts() == []

@@ -47,9 +47,8 @@ def test_a_lab_is_short_enough_to_be_read(spec: LabSpec) -> None:
 @pytest.mark.notebook
 @pytest.mark.timeout(900)
 @LABS
-@pytest.mark.parametrize("parameters", PARAMETER_SETS, ids=str)
-def test_papermill_runs_the_solution(spec: LabSpec, parameters: dict[str, object]) -> None:
-    assert run_papermill(spec, parameters) > 5
+def test_papermill_runs_the_solution_with_another_seed(spec: LabSpec) -> None:
+    assert run_papermill(spec, PARAMETER_SETS[-1]) > 5  # `labkit verify` takes the other sets too
 
 
 @pytest.mark.notebook
