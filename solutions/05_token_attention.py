@@ -67,8 +67,10 @@ print(f"tokens, mean: prompt {np.mean(prompts):,.0f}, output {np.mean(outputs):,
 
 longest = 4096
 steps = [np.arange(prompt, prompt + output) for prompt, output in requests]
-lengths = np.concatenate(steps).clip(max=longest).tolist()
+unlimited = np.concatenate(steps)
+lengths = unlimited.clip(max=longest).tolist()
 print(f"{len(lengths):,} lengths, one for each request at each of its steps")
+print(f"{(unlimited > longest).sum():,} of them were above {longest:,} and are cut to it, as a server would cut them")
 
 # %%
 lab.card("wasted_slots")
@@ -410,17 +412,24 @@ lab.reconcile("held slots that spoil every run of 512", len(held))
 
 # %% [markdown]
 # That was malice. What does traffic do? Requests of the trace run through a pool of 40,000 slots, and a router lets
-# them in up to a limit. With the limit at the whole pool, what share of the prompts gets its slots in one run, if the
-# allocator looks for a run first?
+# them in up to a limit. There are three ways to ask for slots, and each is a column of the table below:
+#
+# | column | a prompt, or a step's new tokens, get |
+# |---|---|
+# | any slots | what a stack gives: those that were freed last, wherever they lie |
+# | run, else any | a run if there is one, else what the stack gives |
+# | run, else lowest | a run if there is one, else the free slots with the lowest numbers |
+#
+# Each number is the share of the prompts whose slots came in one run. Predict the last column, with the limit at the
+# whole pool.
 
 # %%
 ### BEGIN SOLUTION
 one_run_guess = 40
 ### END SOLUTION
-lab.predict("prompts in one run, limit 100 %", one_run_guess, "%")
+lab.predict("prompts in one run: limit 100 %, run, else lowest", one_run_guess, "%")
 
 # %% [markdown]
-# Three ways to ask: any slots, as a stack gives them; a run first, else any; a run first, else the lowest free slots.
 # labkit's table and allocator do the work, because this takes thousands of steps (some seconds).
 
 # %%
@@ -455,10 +464,11 @@ for limit in (1.0, 0.75, 0.5):
     print(f"{limit:6.0%} {replay.num_tokens.mean() / num_slots:8.1%}{cells}")
 
 # %%
-lab.reconcile("prompts in one run, limit 100 %", one_run_percent[1.0, "run, else lowest"])
+lab.reconcile("prompts in one run: limit 100 %, run, else lowest", one_run_percent[1.0, "run, else lowest"])
 
 # %% [markdown]
-# **Where it comes from.** At half occupancy a run is easy to find, if one looks for it. At three quarters it matters
+# **Where it comes from.** Nobody looks for a run in the first column: after a while the stack is shuffled, and a prompt
+# is in one run by chance, or because it is short. At half occupancy a run is easy to find, if one looks for it. At three quarters it matters
 # where the scattered tokens go: kept at the low end, they leave the other end whole. In a full pool the new tokens of
 # all running requests fall into every hole, and most prompts find no run. Full memory is what a router is for, so the
 # two ideas pull against each other. The commit that removed `alloc_contiguous` gives no reason; this table is one to
@@ -481,8 +491,8 @@ lab.card("TokenTable")
 # | `finish(row)` | gives all slots of the row back | |
 # | `slots(row)` | the slots in token order, an integer array (num_tokens,) | |
 #
-# `append` and `finish` raise ValueError for a row that holds no request. Nothing is ever half done. No request grows
-# past `max_len`. **Given.** `allocator`, any that keeps the contract above: the check brings its own, which gives slots
+# `append` and `finish` raise ValueError for a row that holds no request. Nothing is ever half done. An answer of
+# `slots` stays as it was given, whatever comes later. No request grows past `max_len`. **Given.** `allocator`, any that keeps the contract above: the check brings its own, which gives slots
 # out in no order, and in whose scripts `("elsewhere", n)` means that somebody else takes n slots.
 
 # %%

@@ -106,10 +106,11 @@ def test_a_learners_file_is_a_policy(tmp_path):
         "    return peak_tokens([*running, candidate]) <= capacity\n"
     )
     own, ours = report(*SMALL, "--policy", answer), report(*SMALL)
-    assert own["policy"] == "can_admit"
+    assert own["policy"] == "can_admit of answer.py"
     assert own["makespan_s"] == ours["makespan_s"]
     answer.write_text("def other(): pass\n")
-    assert "defines no can_admit" in run(*SMALL, "--policy", answer).output
+    refused = run(*SMALL, "--policy", answer)
+    assert (refused.exit_code, "defines no can_admit" in refused.output) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_a_learners_file_is_a_policy(tmp_path):
         ("import labkitt\n", "line 1: ModuleNotFoundError: No module named 'labkitt'"),
         (
             "def can_admit(running, candidate, capacity):\n    return 1\n",
-            "can_admit answered 1 (int); expected True or",
+            "can_admit of answer.py answered 1 (int); expected True or",
         ),
     ],
 )
@@ -152,21 +153,21 @@ def test_a_file_out_of_order(file):
     [
         (["--capacity", "10"], 2, "give one trace: --trace FILE, or --synthetic conv"),
         (["--synthetic", "conv"], 2, "--capacity"),
-        ([*SMALL, "--policy", "peek"], 1, "there is no policy 'peek'; there are peak, reserve"),
-        ([*SMALL, "--policy", "none.py"], 1, "there is no such file"),
+        ([*SMALL, "--policy", "peek"], 2, "there is no policy 'peek'; there are peak, reserve"),
+        ([*SMALL, "--policy", "none.py"], 2, "there is no such file"),
         ([*SMALL, "--requests", "0"], 2, "--requests is 0; it must be 1 or more"),
-        ([*SMALL, "--rate", "-1"], 1, "rate_per_s is -1.0"),
-        ([*SMALL, "--declared", "0"], 1, "declared is 0"),
-        ([*SMALL, "--slo-ttft", "-1"], 1, "seconds above 0"),
+        ([*SMALL, "--rate", "-1"], 2, "rate_per_s is -1.0"),
+        ([*SMALL, "--declared", "0"], 2, "declared is 0"),
+        ([*SMALL, "--slo-ttft", "-1"], 2, "seconds above 0"),
         ([*SMALL, "--plot", "hour.pdf"], 2, "--plot writes a PNG; call the file hour.png"),
-        (["--synthetic", "conv", "--capacity", "0"], 1, "capacity is 0; it must be 1 or more"),
-        (["--synthetic", "conv", "--capacity", "-5"], 1, "capacity is -5"),
+        (["--synthetic", "conv", "--capacity", "0"], 2, "capacity is 0; it must be 1 or more"),
+        (["--synthetic", "conv", "--capacity", "-5"], 2, "capacity is -5"),
         (["--synthetic", "conv", "--capacity", "1.5"], 2, "'1.5' is not a valid integer"),
         (["--synthetic", "conv", "--capacity", "nan"], 2, "'nan' is not a valid integer"),
-        (["--synthetic", "conv", "--capacity", str(10**20)], 1, "the most that is handled here is"),
-        ([*SMALL, "--rate", "nan"], 1, "rate_per_s is nan"),
-        ([*SMALL, "--requests", str(10**12)], 1, "the most that is handled here is 10,000,000"),
-        ([*SMALL, "--seed", "-1"], 1, "seed is -1; it must be 0 or more"),
+        (["--synthetic", "conv", "--capacity", str(10**20)], 2, "the most that is handled here is"),
+        ([*SMALL, "--rate", "nan"], 2, "rate_per_s is nan"),
+        ([*SMALL, "--requests", str(10**12)], 2, "the most that is handled here is 10,000,000"),
+        ([*SMALL, "--seed", "-1"], 2, "seed is -1; it must be 0 or more"),
         (["--trace", "nothing.csv", "--capacity", "5"], 2, "nothing.csv"),
     ],
 )
@@ -197,7 +198,16 @@ def test_plot_is_a_png(tmp_path):
     assert result.exit_code == 0
     assert path.read_bytes().startswith(b"\x89PNG")
     assert json.loads(result.stdout)["requests"] == 200
-    assert "No such file or directory" in run(*SMALL, "--plot", tmp_path / "nowhere" / "a.png").output
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_simulated(tmp_path, monkeypatch):
+    def must_not_run(*arguments, **more):
+        raise AssertionError("simulated first")
+
+    monkeypatch.setattr("labkit.commands.route.simulate", must_not_run)
+    result = run(*SMALL, "--plot", tmp_path / "nowhere" / "a.png")
+    assert result.exit_code == 2
+    assert f"there is no folder {tmp_path / 'nowhere'}" in " ".join(result.output.split())
 
 
 def test_figure_has_units_and_a_caption():

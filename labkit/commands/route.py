@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import sys
 import time
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labkit.router import POLICIES, AdmissionPolicy, Request, RequestError, make_policy
+from labkit.router._arguments import whole
 from labkit.serving import (
+    MAX_CAPACITY,
     WORKLOADS,
     SimulationResult,
     Slo,
@@ -91,14 +94,16 @@ def route(
         raise click.UsageError("--rate belongs to --synthetic; a file says itself when requests arrive.")
     if requests is not None and requests < 1:
         raise click.UsageError(f"--requests is {requests}; it must be 1 or more.")
-    if plot and plot.suffix.lower() != ".png":
-        raise click.UsageError(f"--plot writes a PNG; call the file {plot.with_suffix('.png').name}.")
-    try:
+    if plot:
+        _look_at(plot)
+    with _refused_as(click.UsageError):  # what the options say
+        whole(capacity, "capacity", at_least=1, at_most=MAX_CAPACITY)
         slo = _objective(slo_ttft, slo_tpot)
-        trace = _read(file, sort, requests) if file else _draw(synthetic or "", requests, seed, rate)
-        run = _timed_run(trace.all_at_once() if at_once else trace, capacity, _policy(policy, declared, seed))
-    except (TraceError, RequestError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        rule = _policy(policy, declared, seed)
+        drawn = None if file else _draw(synthetic or "", requests, seed, rate)
+    with _refused_as(click.ClickException):  # what stands in files, and what comes of it
+        trace = drawn or _read(file, sort, requests)  # type: ignore[arg-type]  # one of the two is there
+        run = _timed_run(trace.all_at_once() if at_once else trace, capacity, rule)
     report = _report(run, slo)
     if as_json:
         click.echo(json.dumps(report, ensure_ascii=False, allow_nan=False))
@@ -106,6 +111,25 @@ def route(
         _print(run.result, report)
     if plot:
         _plot(run.result, plot)
+
+
+@contextmanager
+def _refused_as(kind: type[click.ClickException]) -> Iterator[None]:
+    """One sentence: exit code 2 for bad options (click.UsageError), 1 for everything else."""
+    try:
+        yield
+    except (TraceError, RequestError, OSError) as error:
+        raise kind(str(error)) from error
+
+
+def _look_at(plot: Path) -> None:
+    """Before anything is simulated: whether the picture can be written there at all."""
+    if plot.suffix.lower() != ".png":
+        raise click.UsageError(f"--plot writes a PNG; call the file {plot.with_suffix('.png').name}.")
+    if not plot.parent.is_dir():
+        raise click.UsageError(f"--plot {plot}: there is no folder {plot.parent}; make it first.")
+    if not os.access(plot if plot.exists() else plot.parent, os.W_OK):
+        raise click.UsageError(f"--plot {plot}: this cannot be written to.")
 
 
 @dataclass(frozen=True)
@@ -133,7 +157,7 @@ def _policy(policy: str, declared: int | None, seed: int) -> AdmissionPolicy:
     if not policy.endswith(".py"):
         return make_policy(policy, declared=declared, seed=seed)
     if not Path(policy).is_file():
-        raise click.ClickException(f"--policy {policy}: there is no such file.")
+        raise click.UsageError(f"--policy {policy}: there is no such file.")
     with _blamed_on(policy):
         can_admit = runpy.run_path(policy).get("can_admit")
     if not callable(can_admit):
@@ -145,7 +169,9 @@ def _policy(policy: str, declared: int | None, seed: int) -> AdmissionPolicy:
             answer: bool = can_admit(running, candidate, capacity)
         return answer
 
-    return make_policy(blamed, declared=declared)
+    rule = make_policy(blamed, declared=declared)
+    rule.name = f"can_admit of {Path(policy).name}"
+    return rule
 
 
 @contextmanager

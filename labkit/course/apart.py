@@ -34,6 +34,7 @@ from labkit.course.answers import MAX_BYTES, NotPlainData, decode, digest, encod
 LIMIT_S = 10.0  # for all cases of one check together
 EXTRA_MEMORY_BYTES = 8 * 2**30  # address space a candidate may add; past it Python raises MemoryError
 MAX_PRINTED = 2_000  # characters kept of what a candidate prints
+ASKED = "labkit_asked"  # on an exception of a candidate: the call that raised, where its case has many
 _FRAME = struct.Struct("<Q")
 
 Probe = Callable[[Any, Any], Any]
@@ -53,6 +54,8 @@ class Answer:
     line_number: int = 0
     printed: str = ""
     changed: tuple[str, ...] = field(default=())  # the arguments that the candidate changed
+    method: str = ""  # of a class, where it is not written yet: which of its methods
+    asked: str = ""  # the arguments of the one call that failed, where a case has many
 
 
 class Stopped(BaseException):
@@ -116,7 +119,7 @@ def _answer(candidate: Any, probe: Probe, case: Any) -> Answer:
         # Once through bytes, so that a judge sees the same plain data wherever the candidate ran.
         value = decode(encode(value))
     except NotImplementedError as error:
-        return Answer("not-written", error=str(error) or "not written yet")
+        return Answer("not-written", error=_message(error), method=_method(error, candidate))
     except NotPlainData as error:
         return Answer("not-data", error=str(error), printed=_cut(printed))
     except Stopped:
@@ -155,8 +158,24 @@ def _raised(error: BaseException, candidate: Any, printed: str) -> Answer:
     if own:
         number = own[-1].lineno or 0
         line = (own[-1].line or linecache.getline(own[-1].filename, number)).strip()
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return Answer("raised", error=text[:MAX_PRINTED], line=line, line_number=number, printed=printed)
+    text = f"{type(error).__name__}: {message}" if (message := _message(error)) else type(error).__name__
+    asked = str(getattr(error, ASKED, ""))[:MAX_PRINTED]
+    return Answer("raised", error=text[:MAX_PRINTED], line=line, line_number=number, printed=printed, asked=asked)
+
+
+def _message(error: BaseException) -> str:
+    """An exception's own text; its `str` is the candidate's code, and may fail."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
+def _method(error: BaseException, candidate: Any) -> str:
+    """Which method of a class is not written yet; "" where the candidate is a function."""
+    file, own = _file_of(candidate), getattr(candidate, "__name__", getattr(candidate, "name", ""))
+    frames = [frame.name for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return frames[-1] if frames and frames[-1] != own and frames[-1].isidentifier() else ""
 
 
 def _file_of(candidate: Any) -> str:

@@ -11,10 +11,14 @@ from labkit.course.describe import describe
 
 @dataclass(frozen=True)
 class Difference:
-    """Why an answer is wrong, in two lines."""
+    """Why an answer is wrong, in two lines.
+
+    `asked` are the arguments of the one question that failed, `(3, [1, 2])`, where its case asks many.
+    """
 
     expected: str
     came: str
+    asked: str = ""
 
 
 def compare_exactly(expected: Any, value: Any) -> Difference | None:

@@ -37,6 +37,11 @@ def describe(value: Any, full: int = FULL_ITEMS) -> str:
     return repr(value)
 
 
+def shortened(text: str, longest: int = 400) -> str:
+    """The text, or its beginning where it is too long for a few lines."""
+    return text if len(text) <= longest else text[:longest] + "…"
+
+
 def _entries(array: np.ndarray) -> str:
     return str(array.tolist()).replace(".0,", ",").replace(".0]", "]")
 

@@ -5,13 +5,13 @@ and two banks of candidates of its own: wrong ones that it must reject, each wit
 reads when their answer behaves like it, and right ones of different kinds that it must accept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labkit.course.apart import LIMIT_S, Answer, Probe, ask, ask_here
 from labkit.course.compare import Difference
-from labkit.course.describe import describe
+from labkit.course.describe import describe, shortened
 
 Candidate = Callable[..., Any]
 MAX_OWN_ANSWERS = 10_000  # kept by an exercise: all wrong answers to all cases of the matrix's five seeds, and more
@@ -48,6 +48,7 @@ class Finding:
     case: Case
     misconception: str | None
     message: str
+    call: str = ""  # what to type to see it again, where a case asks many questions
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ class Verdict:
     seed: int
     findings: tuple[Finding, ...]
     note: str = ""
-    not_written: str = ""  # the stub's own words, where the answer is still the stub
+    not_written: str = ""  # what is missing, in the stub's own words, where everything else is right
+    waits_for: str = ""  # methods that are not written yet, where others are wrong already
+    num_waiting: int = 0  # cases that such a method ended
     num_not_reached: int = 0  # cases that were not tried, since an earlier one ended the run
 
     @property
@@ -91,8 +94,9 @@ class Verdict:
             return f"✓ {self.exercise}: right on all {self.num_cases} cases (seed {self.seed}).{cost}"
         if self.not_written:
             return f"○ {self.exercise}: not written yet: {self.not_written}"
-        count = len(self.findings) - self.num_not_reached
+        count = len(self.findings) - self.num_not_reached - self.num_waiting
         more = f", and {self.num_not_reached} could not be tried" if self.num_not_reached else ""
+        more += f", and {self.num_waiting} wait for {self.waits_for}, not written yet" if self.num_waiting else ""
         more += "; the smallest:" if count > 1 else ":"
         fail = "fails" if count == 1 else "fail"
         return (
@@ -180,37 +184,57 @@ class Exercise:
         if len(answers) != len(cases):
             raise ValueError(f"{self.name}: {len(cases)} cases need as many answers, {len(answers)} came")
         failing = [
-            (case, answer, message)
+            (case, answer, difference)
             for case, answer in zip(cases, answers, strict=True)
-            if (message := self._why_wrong(case, answer))
+            if (difference := self._why_wrong(case, answer))
         ]
         if not failing:
             note = self.note(cases, [answer.value for answer in answers]) if self.note else ""
             return Verdict(self.name, len(cases), seed, (), note)
-        failing.sort(key=lambda item: (item[1].outcome == "not-reached", item[0].weight()))
+        failing.sort(key=lambda item: (item[1].outcome in ("not-reached", "not-written"), item[0].weight()))
         known = self._recognise(cases, answers, [case for case, _, _ in failing])
         tail = f"\n  this behaves like *{known.name}*: {known.sentence}" if known else ""
         name = known.name if known else None
-        findings = tuple(Finding(case, name, message + tail) for case, _, message in failing)
-        unwritten = all(answer.outcome == "not-written" for _, answer, _ in failing)
-        stub = failing[0][1].error.removeprefix(f"{self.name}: ") if unwritten else ""
-        not_reached = sum(answer.outcome == "not-reached" for _, answer, _ in failing)
-        return Verdict(self.name, len(cases), seed, findings, not_written=stub, num_not_reached=not_reached)
+        findings = tuple(
+            Finding(case, name, self._message(case, answer, why) + tail, why.asked and f"{self.name}{why.asked}")
+            for case, answer, why in failing
+        )
+        unwritten = [answer for answer in answers if answer.outcome == "not-written"]
+        methods = _listed(dict.fromkeys(answer.method for answer in unwritten if answer.method))
+        only = len(unwritten) == len(failing)
+        return Verdict(
+            self.name,
+            len(cases),
+            seed,
+            findings,
+            not_written=self._still_to_write(unwritten[0], methods, len(cases) - len(failing)) if only else "",
+            waits_for="" if only else methods or "the rest",
+            num_waiting=0 if only else len(unwritten),
+            num_not_reached=sum(answer.outcome == "not-reached" for _, answer, _ in failing),
+        )
 
-    def _why_wrong(self, case: Case, answer: Answer) -> str:
-        """Given, expected, came; empty when the answer is right."""
-        if answer.outcome == "value":
-            difference = self.judge_case(case, answer.value)
-            if difference is None and answer.changed:
-                changed = ", ".join(answer.changed)
-                difference = Difference("arguments left as they were", f"the answer changed its argument {changed}")
-        else:
-            difference = Difference("an answer", _in_words(answer))
-        if difference is None:
-            return ""
+    def _still_to_write(self, stub: Answer, methods: str, num_right: int) -> str:
+        """The stub's own words, after the methods that have one and before what is right already."""
+        words = stub.error.removeprefix(f"{self.name}: ")
+        said = ": ".join(part for part in (methods, words) if part) or "a NotImplementedError stands in it"
+        return f"{said} ({_cases(num_right)} right already)" if num_right else said
+
+    def _why_wrong(self, case: Case, answer: Answer) -> Difference | None:
+        """What was expected and what came; None when the answer is right."""
+        if answer.outcome != "value":
+            return Difference("an answer", _in_words(answer), answer.asked)
+        difference = self.judge_case(case, answer.value)
+        if difference is None and answer.changed:
+            changed = ", ".join(answer.changed)
+            return Difference("arguments left as they were", f"the answer changed its argument {changed}")
+        return difference
+
+    def _message(self, case: Case, answer: Answer, difference: Difference) -> str:
+        """Given, expected, came."""
+        one = f"{self.name}{shortened(difference.asked)}, one of {case.given()}" if difference.asked else ""
         lines = [
             f"  case      {case.name}",
-            f"  given     {case.given()}",
+            f"  given     {one or case.given()}",
             f"  expected  {difference.expected}",
             f"  came      {difference.came}",
         ]
@@ -221,8 +245,9 @@ class Exercise:
     def _recognise(self, cases: Sequence[Case], answers: Sequence[Answer], failing: Sequence[Case]) -> Wrong | None:
         """The known wrong answer that answers alike on the failing cases; the one closest on the others."""
         by_case = {id(case): answer for case, answer in zip(cases, answers, strict=True)}
+        failing = [case for case in failing if by_case[id(case)].outcome != "not-written"]
         theirs = [by_case[id(case)] for case in failing]
-        if all(answer.outcome == "not-written" for answer in theirs):
+        if not failing:
             return None
         alike = [wrong for wrong in self.wrong_answers if self._same_answers(wrong, failing, theirs)]
         # A second mistake, in the dtype, must not hide the first: look again with the dtypes set aside.
@@ -306,9 +331,20 @@ def _in_words(answer: Answer) -> str:
     if answer.outcome == "raised":
         where = f"\n            line {answer.line_number}: {answer.line}" if answer.line else ""
         return answer.error + where
+    if answer.outcome == "not-written":
+        return f"not written yet: {answer.method or answer.error or 'a NotImplementedError stands in it'}"
     if answer.outcome == "timeout":
         return f"{answer.error}: it was stopped. Does a loop never end?"
     return answer.error
+
+
+def _listed(names: Iterable[str]) -> str:
+    *before, last = [f"`{name}`" for name in names] or [""]
+    return f"{', '.join(before)} and {last}" if before else last
+
+
+def _cases(count: int) -> str:
+    return "1 case is" if count == 1 else f"{count} cases are"
 
 
 def _weight(value: Any) -> int:

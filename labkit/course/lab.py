@@ -109,7 +109,10 @@ class Lab:
         hint = f"  Stuck? lab.hint({each.name!r})"
         if verdict.not_written:
             return hint
-        return f"{hint}   Try it on this case: lab.case({each.name!r}, {verdict.findings[0].case.name!r})"
+        shown = verdict.findings[0]
+        if shown.call:
+            return f"{hint}   Try it on this one: {shown.call}"
+        return f"{hint}   Try it on this case: lab.case({each.name!r}, {shown.case.name!r})"
 
     def progress(self) -> None:
         """Show which exercises of this lab are solved, over all sessions."""

@@ -172,7 +172,7 @@ def read_answers(data: bytes | None, num_cases: int) -> list[Answer]:
 def _answer(fields: Any) -> Answer:
     """A strict reading: the fields of `Answer`, of their types, and an outcome that exists."""
     answer = Answer(**fields)
-    texts = (answer.outcome, answer.error, answer.line, answer.printed)
+    texts = (answer.outcome, answer.error, answer.line, answer.printed, answer.method, answer.asked)
     if not all(isinstance(text, str) for text in texts) or answer.outcome not in OUTCOMES:
         raise NotPlainData("a record that is not an answer")
     if type(answer.line_number) is not int or not isinstance(answer.changed, tuple | list):

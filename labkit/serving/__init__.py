@@ -26,13 +26,14 @@ from labkit.serving.metrics import (
     ttft_s,
     waiting_s,
 )
-from labkit.serving.replica import BatchLimits, simulate
+from labkit.serving.replica import MAX_CAPACITY, BatchLimits, simulate
 from labkit.serving.result import NEVER, SimulationResult, Timeline
 from labkit.serving.sweep import SweepRow, sweep
 from labkit.serving.synthetic import WORKLOADS, synthetic_trace
 from labkit.serving.traces import Trace, TraceError, make_trace, read_trace
 
 __all__ = [
+    "MAX_CAPACITY",
     "NEVER",
     "WORKLOADS",
     "BatchLimits",

@@ -36,7 +36,7 @@ _REQUEST_BITS = 32
 _REQUEST_MASK = (1 << _REQUEST_BITS) - 1
 
 _MAX_NS = 2**63 - 1
-_MAX_CAPACITY = 10**15  # tokens; far beyond any machine, and sums stay within int64
+MAX_CAPACITY = 10**15  # tokens; far beyond any machine, and sums stay within int64
 
 Progress = Callable[[int], object]
 
@@ -77,7 +77,7 @@ def simulate(
     """
     replica = _Replica(
         checked_trace(trace),
-        whole(capacity, "capacity", at_least=1, at_most=_MAX_CAPACITY),
+        whole(capacity, "capacity", at_least=1, at_most=MAX_CAPACITY),
         make_policy(policy),
         cost or LinearCost(),
         limits or BatchLimits(),

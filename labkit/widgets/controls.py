@@ -9,6 +9,7 @@ Every control is a number field or a drop-down list, because these have an acces
 has none), and its name is the key unless a label is given. One to three controls are enough for a picture.
 """
 
+import html
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,9 @@ class Whole:
     def said(self, value: int) -> str:
         return str(value)
 
+    def limits(self) -> str:
+        return f"{self.low:,} to {self.high:,}"
+
 
 @dataclass(frozen=True)
 class Real:
@@ -72,6 +76,9 @@ class Real:
 
     def said(self, value: float) -> str:
         return f"{value:g}"
+
+    def limits(self) -> str:
+        return f"{self.low:g} to {self.high:g}"
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,9 @@ class Choice:
         if isinstance(self.options, Mapping):
             return next(name for name, option in self.options.items() if option == value)
         return str(value)
+
+    def limits(self) -> str:
+        return ""  # a list shows all that it takes
 
 
 Control = Whole | Real | Choice
@@ -149,6 +159,12 @@ class Controls:
         """What the controls say now, by name."""
         return {key: widget.value for key, widget in self.widgets.items()}
 
+    @property
+    def limits(self) -> str:
+        """What the number fields take, as the row says it; empty where there are only lists."""
+        taken = [f"{spec.label or key} {spec.limits()}" for key, spec in self.specs.items() if spec.limits()]
+        return f"Limits: {', '.join(taken)}. A number outside becomes the nearest one inside." if taken else ""
+
     def set(self, **values: Any) -> None:
         """Moves controls, as a learner would; a value that a control cannot take raises ValueError."""
         unknown = values.keys() - self.specs.keys()
@@ -175,8 +191,9 @@ class Controls:
 
     def row(self) -> ControlRow:
         """The controls side by side, to be displayed above the picture."""
+        limits = [ipywidgets.HTML(f"<small>{html.escape(self.limits)}</small>", layout={"width": "100%"})]
         row = ControlRow(
-            children=(*self.widgets.values(), self.reset_button),
+            children=(*self.widgets.values(), self.reset_button, *(limits if self.limits else [])),
             layout={"flex_flow": "row wrap", "align_items": "center", "grid_gap": "2px 14px"},
         )
         said = ", ".join(f"{spec.label or key} = {spec.said(self.values[key])}" for key, spec in self.specs.items())

@@ -77,7 +77,7 @@ function render({ model, el }) {
   const back = node("button", { type: "button" }, ["◀ Back"]);
   const next = node("button", { type: "button" }, ["Next ▶"]);
   const play = node("button", { type: "button", "aria-pressed": "false" }, ["Play"]);
-  const number = node("input", { type: "number", min: "1" });
+  const number = node("input", { type: "number" });
   const stepName = node("span");
   const total = node("span");
   const svg = shape("svg", { role: "img", tabindex: "0" });
@@ -103,8 +103,9 @@ function render({ model, el }) {
     page = new Page(book, svg, hatch);
     root.setAttribute("aria-label", book.title);
     stepName.textContent = `${book.step} `;
-    total.textContent = ` of ${book.frames.length}`;
-    number.max = book.frames.length;
+    number.min = book.count_from;
+    number.max = book.count_from + last();
+    total.textContent = ` of ${number.max}`;
   }
 
   // A new book and its first frame come in one message, but as two events in any order: each brings everything up to date.
@@ -113,7 +114,7 @@ function render({ model, el }) {
     const at = Math.min(model.get("frame"), last());
     const frame = page.book.frames[at];
     page.show(frame);
-    number.value = at + 1;
+    number.value = page.book.count_from + at;
     back.disabled = at === 0;
     next.disabled = at === last();
     said.textContent = frame.sentence;
@@ -164,7 +165,7 @@ function render({ model, el }) {
   back.addEventListener("click", keys.ArrowLeft);
   next.addEventListener("click", keys.ArrowRight);
   play.addEventListener("click", () => (timer ? pause() : start()));
-  const jump = () => { pause(); go(Math.round(Number(number.value) || 1) - 1); show(); };
+  const jump = () => { pause(); go(Math.round(Number(number.value)) - page.book.count_from); show(); };
   number.addEventListener("change", jump);
   number.addEventListener("keydown", (event) => event.key === "Enter" && jump()); // may come without a change
 

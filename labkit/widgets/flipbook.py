@@ -95,6 +95,7 @@ class Book:
     labels: Sequence[Label] = ()
     point: str = ""  # what all frames together show; stands below as text
     step: str = "Step"  # what a frame is called
+    count_from: int = 1  # the number of the first frame as a reader sees it: 0 where nothing has happened yet
     first: int = 0  # the frame that is shown, and saved, at the start
     row: int = 1  # how many frames the up and down arrows move
 
@@ -107,6 +108,7 @@ class Book:
             "width": self.width,
             "height": self.height,
             "step": self.step,
+            "count_from": self.count_from,
             "row": self.row,
             "first": self.first,
             "colors": {name: [palette.color(name), palette.text_on(palette.color(name))] for name in used},

@@ -92,7 +92,8 @@ def slot_map_book(log: Log, first: int | None = None, unit: int = 1, title: str 
         labels=page.labels,
         frames=frames,
         point=_point(log),
-        step="Frame",
+        step="Call",
+        count_from=0,  # before the first call
         first=at,
     )
 
@@ -112,7 +113,10 @@ class _Page:
     @classmethod
     def of(cls, log: Log, unit: int) -> "_Page":
         is_allocators = {event["operation"] for event in log["events"]} <= ALLOCATOR_CALLS
-        page = cls(log, unit, _short_names(log["owners"]), first_violation(log) if is_allocators else None)
+        violation = first_violation(log) if is_allocators else None
+        if violation and violation.step >= 0 and _unwritten(log["events"][violation.step]):
+            violation = None  # what is not written yet breaks no rule, and what comes after it proves nothing
+        page = cls(log, unit, _short_names(log["owners"]), violation)
         page._place_slots()
         page._place_calls()
         return page
@@ -153,6 +157,7 @@ class _Page:
             owner = event["taken"][0][0] if len(event["taken"]) == 1 else None
             quantity = "free" if owner is None else _quantity(owner)
             text = self.owners[owner] if owner is not None else "+" if event["taken"] else "−" * bool(event["returned"])
+            text = "?" if _unwritten(event) else text
             self.cells.append(
                 Cell(
                     round(at * width, 2),
@@ -180,7 +185,8 @@ class _Page:
         for slot in np.flatnonzero((before != FREE) & (state == FREE)).tolist():
             lit.setdefault(slot, Lit("free", text=f"−{self.owners[int(before[slot])]}"))
         if event is not None:
-            lit[self.log["size"] + event["step"]] = Lit("capacity", text="✗" if _refused(event) else None)
+            text = "?" if _unwritten(event) else "✗" if _refused(event) else None
+            lit[self.log["size"] + event["step"]] = Lit("capacity", text=text)
         return lit
 
     def _reserved(self, state: NDArray[np.int64]) -> dict[int, int]:
@@ -227,8 +233,9 @@ class _Page:
 def _point(log: Log) -> str:
     """What the whole log shows: how often it was refused, how many runs the answers came in."""
     events = log["events"]
-    num_refused = sum(_refused(event) for event in events)
-    return f"{len(events)} calls on {log['size']} slots, {num_refused} of them refused."
+    num_refused, num_unwritten = (sum(map(kind, events)) for kind in (_refused, _unwritten))
+    missing = f", {num_unwritten} not written yet" if num_unwritten else ""
+    return f"{len(events)} calls on {log['size']} slots, {num_refused} of them refused{missing}."
 
 
 def _call(event: Event) -> str:
@@ -237,6 +244,8 @@ def _call(event: Event) -> str:
     if operation in ("free", "append") and isinstance(argument, list):
         argument = _runs(argument) if operation == "free" else ", ".join(map(str, argument))
     call = f"{operation}({argument})"
+    if _unwritten(event):
+        return f"{call} is not written yet"
     if event["error"]:
         return f"{call} raises {event['error']['type']}"
     if _refused(event):
@@ -248,11 +257,16 @@ def _call(event: Event) -> str:
 
 
 def _refused(event: Event) -> bool:
-    """Whether nothing came of the call: None, False or an exception."""
+    """Whether nothing came of the call: None, False or an exception; a stub refuses nobody."""
     if event["error"]:
-        return True
+        return not _unwritten(event)
     gives_nothing = event["operation"] in ("free", "finish")
     return not gives_nothing and (event["answer"] is None or event["answer"] is False)
+
+
+def _unwritten(event: Event) -> bool:
+    """Whether the call ended in a learner's stub."""
+    return event["error"] is not None and event["error"]["type"] == NotImplementedError.__name__
 
 
 def _runs(slots: Sequence[int]) -> str:

@@ -42,7 +42,7 @@ def test_the_slot_map_is_played_and_scrubbed(lab: "Lab") -> None:
     page.keyboard.press("End")
     status.get_by_text("Call 4 of 4, alloc(9) is refused with None.").wait_for()
 
-    frame = flipbook.get_by_role("spinbutton", name=re.compile("Frame"))
+    frame = flipbook.get_by_role("spinbutton", name=re.compile("Call"))
     frame.fill("4")  # the first one stands before all calls
     frame.press("Enter")
     status.get_by_text("Call 3 of 4, free(0–1) gives back 2.").wait_for()

@@ -219,7 +219,8 @@ def in_order(key, reverse=False):
 
 def test_the_smallest_failing_set_is_shown_with_the_way_it_is_wrong() -> None:
     text = read("peak_tokens", in_order(None))
-    assert "expected  peak_tokens([(1, 0), (1, 1)]) is 2: held together at step 0" in text
+    assert "given     peak_tokens([(1, 0), (1, 1)]), one of 584 questions" in text
+    assert "expected  2: held together at step 0" in text
     assert "came      4: wasteful: a router would refuse what fits" in text
     assert "order-dependent: for peak_tokens([(1, 1), (1, 0)]) it says 2" in text
     assert "behaves like *the order as given*: wasteful and order-dependent" in text
@@ -227,7 +228,8 @@ def test_the_smallest_failing_set_is_shown_with_the_way_it_is_wrong() -> None:
 
 def test_ascending_is_wasteful_and_does_not_depend_on_the_order() -> None:
     text = read("can_admit", lambda r, c, capacity: in_order(lambda q: q[1])([*r, c]) <= capacity)
-    assert "expected  can_admit([(1, 0)], (1, 1), 2) is True: together they hold at most 2 tokens, at step 0" in text
+    assert "given     can_admit([(1, 0)], (1, 1), 2), one of " in text
+    assert "expected  True: together they hold at most 2 tokens, at step 0" in text
     assert "came      False: wasteful: a router would refuse what fits" in text
     assert "order-dependent: for" not in text
     assert "behaves like *ascending order*: wasteful: the longest must come first" in text
@@ -310,7 +312,26 @@ def test_an_exception_says_which_question_it_was() -> None:
 
     text = read("can_admit", fails)
     assert "ValueError: max() iterable argument is empty" in text or "max() arg is an empty sequence" in text
-    assert "when asked ([], (1, 0), 1)" in text
+    assert "given     can_admit([], (1, 0), 1), one of " in text
+    verdict = exercise("can_admit").judge(fails)
+    assert verdict.findings[0].call == "can_admit([], (1, 0), 1)"
+
+
+def test_a_large_package_shows_the_one_question_that_failed() -> None:
+    """And not `584 questions`: what a learner types to see it again is the question itself."""
+
+    def wraps(requests):
+        return router.peak_tokens(requests) % 4_096  # right on all that is small
+
+    verdict = exercise("peak_tokens").judge(wraps)
+    packed = [each for each in verdict.findings if each.case.name == "random sets"]
+    assert len(packed) == 1
+    requests = ast.literal_eval(packed[0].call.removeprefix("peak_tokens"))
+    assert router.peak_tokens(requests) >= 4_096
+    assert f"given     {packed[0].call[:60]}" in packed[0].message
+    assert ", one of 400 questions" in packed[0].message
+    single = next(each for each in verdict.findings if each.case.name == "numbers of a real pool")
+    assert single.call == ""
 
 
 def test_a_changed_argument_is_found() -> None:

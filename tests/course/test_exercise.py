@@ -84,6 +84,41 @@ def test_the_stub_is_not_written_rather_than_wrong() -> None:
     assert str(verdict) == "○ double: not written yet: write this exercise, about 1 line"
 
 
+def test_a_stub_without_words_is_told_once() -> None:
+    def double(x: Any) -> Any:
+        raise NotImplementedError
+
+    assert str(_double().judge(double)) == "○ double: not written yet: a NotImplementedError stands in it"
+
+
+def test_a_class_names_the_methods_that_are_not_written() -> None:
+    class Stack:
+        def push(self) -> Any:
+            raise NotImplementedError("Stack: write this exercise, about 3 lines")
+
+        def pop(self) -> Any:
+            raise NotImplementedError("Stack: write this exercise, about 3 lines")
+
+        def len(self) -> int:
+            return 1
+
+    made = Exercise(
+        name="Stack",
+        signature="Stack()",
+        goal="",
+        cases=lambda seed, tier: [Case(name, (name,), ("method",)) for name in ("push", "pop", "len")],
+        judge_case=lambda case, value: None if value == 1 else Difference("1", str(value)),
+        hints=("", "", ""),
+        points=1,
+        minutes=1,
+        difficulty=1,
+        num_lines=3,
+        probe=lambda candidate, case: getattr(candidate(), case.name)(),
+    )
+    said = "○ Stack: not written yet: `push` and `pop`: write this exercise, about 3 lines (1 case is right already)"
+    assert str(made.judge(Stack)) == said
+
+
 def test_a_missing_answer_is_a_failed_case() -> None:
     made = _double()
     cases = made.make_cases(0)

@@ -177,8 +177,25 @@ def test_a_half_written_class_is_not_written_yet() -> None:
             raise NotImplementedError("TokenAllocator: write this exercise, about 24 lines")
 
     text = str(exercise("TokenAllocator").judge(TokenAllocator))
-    assert text.startswith("○ TokenAllocator: not written yet:")
-    assert text.endswith("write this exercise, about 24 lines")
+    assert text.startswith("○ TokenAllocator: not written yet: `free`: write this exercise, about 24 lines (")
+    assert text.endswith(" cases are right already)")
+
+
+def test_what_is_written_is_judged_before_the_rest_is() -> None:
+    class TokenAllocator(Sets):
+        def alloc(self, n: int) -> Any:
+            return super().alloc(n) if n else None
+
+        def free(self, indices: Any) -> None:
+            raise NotImplementedError
+
+        def alloc_contiguous(self, n: int) -> Any:
+            raise NotImplementedError
+
+    text = str(exercise("TokenAllocator").judge(TokenAllocator))
+    assert text.startswith("✗ TokenAllocator: 2 of ")
+    assert "wait for `free` and `alloc_contiguous`, not written yet; the smallest:" in text
+    assert "behaves like *alloc(0) is None*" in text
 
 
 def test_a_learner_reads_script_rule_call_and_line() -> None:
@@ -237,6 +254,37 @@ def test_a_table_may_ask_for_runs_first() -> None:
 
     assert exercise("TokenTable").judge(table).passed
     assert exercise("TokenTable").judge(kv_cache.TokenTable).passed  # runs first
+
+
+class _Rows(kv_cache.TokenTable):
+    """labkit's own, with an answer that is a part of its array."""
+
+    clears = True
+
+    def slots(self, row: int) -> Any:
+        if self._lengths[row] < 0:
+            raise ValueError("no request there")
+        return self._slots[row, : self._lengths[row]]
+
+    def finish(self, row: int) -> None:
+        kept = self._slots.copy()
+        super().finish(row)
+        if not self.clears:
+            self._slots[:] = kept
+
+
+@pytest.mark.parametrize("clears", [True, False])
+def test_a_view_of_the_row_is_refused_by_name(clears: bool) -> None:
+    """`return self.table[row, :n]`: the bug of two published generations, whether or not a finished row is cleared."""
+
+    class TokenTable(_Rows):
+        pass
+
+    TokenTable.clears = clears
+    verdict = exercise("TokenTable").judge(TokenTable)
+    assert verdict.findings[0].misconception == "a view of the row"
+    assert "expected  an answer of slots(row) stays as it was given" in str(verdict)
+    assert "what slots(row) answered earlier for request 'a' reads other slots now" in str(verdict)
 
 
 def test_an_error_inside_a_table_shows_its_line() -> None:

@@ -76,6 +76,17 @@ def test_anything_else_than_a_control_is_refused() -> None:
         Controls("demo", {"ranks": 8})  # type: ignore[dict-item]
 
 
+def test_the_row_says_what_its_fields_take() -> None:
+    """A browser silently puts the nearest number into a field that was given one outside."""
+    made = controls()
+    said = "Limits: number of ranks 1 to 64, temperature 0.5 to 20. A number outside becomes the nearest one inside."
+    assert made.limits == said
+    assert said in made.row().children[-1].value
+    only_lists = Controls("demo", {"stage": Choice(0, (0, 1))})
+    assert only_lists.limits == ""
+    assert len(only_lists.row().children) == 2
+
+
 def test_saved_text_says_the_values_and_what_to_do() -> None:
     bundle = controls().row()._repr_mimebundle_()
     assert bundle["text/plain"] == (

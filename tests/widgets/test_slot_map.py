@@ -111,6 +111,28 @@ def test_an_exception_is_told_and_its_call_is_hatched() -> None:
     assert [cell.hatched for cell in book.cells[4:]] == [False, False, True]
 
 
+def test_the_number_above_the_map_is_that_of_the_sentence() -> None:
+    """`Frame 9 of 9` stood above `Call 8 of 8`."""
+    book = slot_map_book(log())
+    traits = book.as_traits()
+    assert (traits["step"], traits["count_from"]) == ("Call", 0)
+    last = traits["count_from"] + len(book.frames) - 1
+    assert book.frames[-1].sentence.startswith(f"{traits['step']} {last} of {last}, ")
+
+
+def test_a_call_that_is_not_written_yet_is_told_and_counted_as_such() -> None:
+    class Stub(TokenAllocator):
+        def free(self, indices: Any) -> None:
+            raise NotImplementedError("write this exercise")
+
+    book = slot_map_book(play(Stub(8), SCRIPT))
+    assert "Call 4 of 5, free(0–2) is not written yet." in book.frames[4].sentence
+    assert "Broken" not in book.frames[5].sentence
+    assert book.point == "5 calls on 8 slots, 2 of them refused, 1 not written yet."
+    assert [cell.hatched for cell in book.cells[8:]] == [False, False, True, False, True]
+    assert book.cells[8 + 3].text == "?"
+
+
 def test_long_names_become_letters() -> None:
     book = slot_map_book(play(TokenAllocator(4), [("alloc", "the first", 1), ("alloc", "the second", 2)]))
     assert texts(book, 2, 4) == ["A", "+B", "+B", ""]

@@ -14,4 +14,5 @@ LAB = LabSpec(
     needs="Python lists and sorting; that a running request holds one more token after each step",
     hardware="any laptop",
     exercises=(peak_tokens, can_admit, admit_from, first_admissible_step),
+    version=2,
 )

@@ -273,7 +273,11 @@ def _(running, waiting, capacity):
     return number if number < len(waiting) else None
 
 
-@admit_from.wrong("never ends", "the head is never taken away, so it is tested for ever.", never_ends=True)
+@admit_from.wrong(
+    "never ends",
+    "it was stopped before it answered. For example, the head is never taken away and tested for ever.",
+    never_ends=True,
+)
 def _(running, waiting, capacity):
     while True:
         if waiting and not _fits([*running, waiting[0]], capacity):

@@ -229,7 +229,11 @@ def _(running, candidate, capacity):
         return True
 
 
-@can_admit.wrong("never ends", "the step never reaches its limit, so the loop never ends.", never_ends=True)
+@can_admit.wrong(
+    "never ends",
+    "it was stopped before it answered. For example, the step of its loop never reaches the limit.",
+    never_ends=True,
+)
 def _(running, candidate, capacity):
     step = 0
     while step >= 0:

@@ -8,7 +8,7 @@ import numpy as np
 
 from labkit.course.exercise import Case, Exercise
 from labkit.course.exercises.efficient_router.counting import first_step, peak_and_step, still_running
-from labkit.course.exercises.efficient_router.mistaken_peaks import held, peak_at_ends
+from labkit.course.exercises.efficient_router.mistaken_peaks import bound, held, peak_at_ends
 from labkit.course.exercises.efficient_router.questions import (
     Question,
     Request,
@@ -168,6 +168,40 @@ def _(running, candidate, capacity):
 
 
 @first_admissible_step.wrong(
+    "the finished never dropped",
+    "late: whoever has come to a left below 0 is gone, and here goes on being counted, with a left that no request has."
+    " Keep those with left >= step only.",
+)
+def _(running, candidate, capacity):
+    if sum(candidate) > capacity:
+        return None
+    step = 0
+    while bound(_descending([*((r + step, l - step) for r, l in running), candidate])) > capacity:
+        step += 1
+    return step
+
+
+@first_admissible_step.wrong(
+    "one step early",
+    "unsafe: the step before the first one at which it fits, except where it fits now. Is something counted before it"
+    " is tested?",
+)
+def _(running, candidate, capacity):
+    first = _first(running, candidate, capacity)
+    return None if first is None else max(first - 1, 0)
+
+
+@first_admissible_step.wrong(
+    "the others aged before the first test",
+    "unsafe: what it calls step 0 is step 1. Test the running requests as they are first, and let a step pass then.",
+)
+def _(running, candidate, capacity):
+    return _search(
+        running, candidate, capacity, lambda step: [(r + step + 1, l - step - 1) for r, l in running if l > step]
+    )
+
+
+@first_admissible_step.wrong(
     "the others do not grow while it waits",
     "unsafe: each step takes one from left and adds one to run. Here they only come nearer to their end.",
 )
@@ -305,7 +339,8 @@ def _(running, candidate, capacity):
 
 @first_admissible_step.wrong(
     "never ends",
-    "a candidate that does not fit alone is tried at every step, for ever. Ask that first.",
+    "it was stopped before it answered. For example, a candidate that does not fit alone is tried at every step, for"
+    " ever: ask that first.",
     never_ends=True,
 )
 def _(running, candidate, capacity):
@@ -317,6 +352,10 @@ def _(running, candidate, capacity):
 
 def _fits(running, candidate, capacity, step):
     return peak_at_ends([*((r + step, l - step) for r, l in running if l >= step), candidate]) <= capacity
+
+
+def _descending(requests):
+    return sorted(requests, key=lambda request: -request[1])
 
 
 def _horizon(running):

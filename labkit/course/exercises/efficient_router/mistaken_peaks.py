@@ -107,7 +107,7 @@ def _(requests):
 
 @_mistaken(
     "both columns sorted separately",
-    "wasteful: sorting run for itself puts large prompts beside long lives that are not theirs. Sort pairs.",
+    "wasteful: large runs stand beside long lefts that are not theirs, as when each is sorted for itself. Sort pairs.",
 )
 def _(requests):
     runs, lefts = (sorted(column, reverse=True) for column in zip(*requests, strict=True)) if requests else ([], [])
@@ -197,7 +197,7 @@ def _(requests):
 
 @_mistaken(
     "one request for each left",
-    "unsafe: a dictionary keyed by left keeps only the last of the requests that end together.",
+    "unsafe: of requests that end together only the last one counts, as in a dictionary keyed by left.",
 )
 def _(requests):
     return bound([(run, left) for left, run in sorted({left: run for run, left in requests}.items(), reverse=True)])
@@ -205,7 +205,7 @@ def _(requests):
 
 @_mistaken(
     "identical requests merged",
-    "unsafe: in a set two equal requests become one, and both hold tokens.",
+    "unsafe: two equal requests count as one, and both hold tokens. For example, a set keeps one of them.",
 )
 def _(requests):
     return bound(_descending(list(set(requests))))
@@ -221,8 +221,8 @@ def _(requests):
 
 @_mistaken(
     "a new longest request put before the last",
-    "wasteful and order-dependent: its insertion stops one place too early, so the longest is never the last of an"
-    " ascending list. Any order is safe, and only the right one is tight.",
+    "wasteful and order-dependent: a request longer than all before it is placed second, for example by an insertion"
+    " that stops one place too early. Any order is safe, and only the right one is tight.",
 )
 def _(requests):
     ascending: list[Request] = []
@@ -234,7 +234,8 @@ def _(requests):
 
 @_mistaken(
     "16-bit integers",
-    "unsafe: int16 ends at 32,767. A pool holds more tokens than that, and the sum wraps round to a negative number.",
+    "unsafe: right until the tokens pass 32,767, where 16 bits end: the sum wraps round to a negative number. A pool"
+    " holds more than that.",
 )
 def _(requests):
     rows = np.array(_descending(requests), np.int16).reshape(-1, 2)

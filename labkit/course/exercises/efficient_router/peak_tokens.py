@@ -105,7 +105,11 @@ def _(requests):
     return peak_at_ends([(run + 1, left) for run, left in requests])
 
 
-@peak_tokens.wrong("never ends", "the step never reaches its limit, so the loop never ends.", never_ends=True)
+@peak_tokens.wrong(
+    "never ends",
+    "it was stopped before it answered. For example, the step of its loop never reaches the limit.",
+    never_ends=True,
+)
 def _(requests):
     step = 0
     while step >= 0:

@@ -7,23 +7,31 @@ ones an array. Whatever stands here runs beside the learner's code: there is no 
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import combinations_with_replacement, permutations
 from typing import Any
 
 import numpy as np
 
+from labkit.course.apart import ASKED
 from labkit.course.exercise import Case
 
 Request = tuple[int, int]  # (run, left): tokens held now, tokens still to append, one a step
 Question = tuple[Any, ...]  # the arguments of one call
 
 
+class Package(Case):
+    """A case of many questions; what a learner reads is the one that failed."""
+
+    def given(self) -> str:
+        return f"{len(questions_of(self)):,} questions"
+
+
 def package(name: str, questions: Iterable[Question], small: bool) -> Case:
     """A case of many questions."""
-    asked = list(questions)
-    data = json.dumps(asked, separators=(",", ":")).encode()
-    return Case(name, (data if small else np.frombuffer(data, np.uint8),), (f"{len(asked):,} questions, packed",))
+    data = json.dumps(list(questions), separators=(",", ":")).encode()
+    return Package(name, (data if small else np.frombuffer(data, np.uint8),), ("packed questions",))
 
 
 def questions_of(case: Case) -> Sequence[Question]:
@@ -55,11 +63,9 @@ def _asked(candidate: Callable[..., Any], question: Question) -> Any:
     own = [list(value) if isinstance(value, list) else value for value in question]  # it may change them
     try:
         return _plain(candidate(*own))
-    except NotImplementedError:
-        raise
     except Exception as error:
-        # The package would not say which of its questions it was.
-        error.args = (f"{error}, when asked {call_text(question)}",)
+        with suppress(AttributeError):  # of an exception with slots
+            setattr(error, ASKED, call_text(question))  # the package would not say which of its questions it was
         raise
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from labkit.course.compare import Difference, describe_typed
 from labkit.course.describe import describe
 from labkit.course.exercise import Case
-from labkit.course.exercises.efficient_router.questions import Question, questions_of
+from labkit.course.exercises.efficient_router.questions import Question, call_text, questions_of
 
 UNSAFE = "unsafe: a router would admit what overflows"
 WASTEFUL = "wasteful: a router would refuse what fits"
@@ -47,12 +47,12 @@ class Reading:
         self, question: Question, answer: Any, way: str, asked: Sequence[tuple[Question, Any]], is_packed: bool
     ) -> Difference:
         right = self.right(*question)
-        subject = f"{self._called(question)} is " if is_packed else ""
         came = describe(answer) if type(answer) is type(right) else describe_typed(answer)
         lines = [f"{came}: {way}"]
         if other := next((each for each in asked if _differs(each[1], answer)), None):
             lines.append(f"order-dependent: for {self._called(other[0])} it says {describe(other[1])}")
-        return Difference(f"{subject}{describe(right)}: {self.why(*question)}", "\n            ".join(lines))
+        expected = f"{describe(right)}: {self.why(*question)}"
+        return Difference(expected, "\n            ".join(lines), call_text(question) if is_packed else "")
 
     def _called(self, question: Question) -> str:
         return f"{self.call}({', '.join(map(describe, question))})"

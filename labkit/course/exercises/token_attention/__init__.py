@@ -16,4 +16,5 @@ LAB = LabSpec(
     needs="NumPy indexing; what keys, values and attention are",
     hardware="any laptop; a GPU adds the speed of the gather",
     exercises=(wasted_slots, token_allocator, exposing_script, fragmenting_script, token_table, token_attention),
+    version=2,
 )

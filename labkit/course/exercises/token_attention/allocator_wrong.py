@@ -84,7 +84,9 @@ class AllocZeroTakesASlot(Sets):
         return super().alloc(max(n, 1))
 
 
-@wrong("num_free never falls", "the slots are marked and the counter is not: two records of one fact that disagree.")
+@wrong(
+    "num_free never falls", "an alloc has to lower it by n. For example, a counter beside the marks that alloc forgets."
+)
 class NumFreeNeverFalls(Sets):
     num_free = 0
 
@@ -97,7 +99,7 @@ class NumFreeNeverFalls(Sets):
         return self.take(free[:n]) if n <= len(free) else None
 
 
-@wrong("num_free never rises", "free gives the slots back and forgets the counter.")
+@wrong("num_free never rises", "a free has to raise it by as many slots. For example, a counter that free forgets.")
 class NumFreeNeverRises(Sets):
     num_free = 0
 
@@ -110,7 +112,7 @@ class NumFreeNeverRises(Sets):
         return super().take(slots)
 
 
-@wrong("num_free rises by one", "free takes a list of slots: count the slots, not the calls.")
+@wrong("num_free rises by one", "after a free it is one larger, however many slots came back: count slots, not calls.")
 class NumFreeRisesByOne(Sets):
     num_free = 0
 
@@ -136,7 +138,9 @@ class NumFreeIsAMethod(Sets):
         return None if n > self.num_free() else self.take(self.list_free()[:n])
 
 
-@wrong("freed slots never come back", "free raises the counter, and the slots stay marked: they are lost for ever.")
+@wrong(
+    "freed slots never come back", "num_free rises, and nobody is ever given these slots again: are they still marked?"
+)
 class FreedSlotsNeverComeBack(Sets):
     num_back = 0
 
@@ -149,7 +153,7 @@ class FreedSlotsNeverComeBack(Sets):
         self.num_back += len(indices)
 
 
-@wrong("frees the newest", "which slots come back stands in `indices`; lowering a mark gives back whatever is on top.")
+@wrong("frees the newest", "other slots come back than `indices` says, for example those on top of a stack.")
 class FreesTheNewest(Sets):
     def free(self, indices):
         self.look_for_bad(indices.tolist())
@@ -173,7 +177,9 @@ class GivesBackWholeAnswersOnly(Sets):
         super().free(indices)
 
 
-@wrong("freeing nothing fails", "a request without slots may finish: an empty array has no largest slot, and is legal.")
+@wrong(
+    "freeing nothing fails", "a request without slots may finish: an empty array is legal. For example, it has no max."
+)
 class FreeingNothingFails(Sets):
     def free(self, indices):
         if indices.max() >= self.size:
@@ -219,13 +225,68 @@ class ASlotTwiceInOneFreeAccepted(Sets):
         self.held.difference_update(slots)
 
 
-@wrong("repeated slots merged", "np.unique hides a mistake of the caller's: a slot twice in one call is refused.")
+@wrong(
+    "free looks at nothing",
+    "whatever is in `indices` is taken: refuse, before anything changes, slots that are not held, slots outside of the"
+    " pool, and a slot that stands there twice.",
+)
+class FreeLooksAtNothing(Sets):
+    def free(self, indices):
+        is_free = np.ones(self.size, bool)
+        is_free[list(self.held)] = False
+        is_free[indices] = True
+        self.held = set(np.flatnonzero(~is_free).tolist())
+
+
+@wrong(
+    "free adds whatever comes to a list",
+    "all of `indices` is free afterwards, also what was free before, stands there twice or is no slot of this pool:"
+    " refuse these before anything changes.",
+)
+class FreeAddsWhateverComesToAList(Sets):
+    def __init__(self, size):
+        super().__init__(size)
+        self.back = list(range(size))
+
+    @property
+    def num_free(self):
+        return len(self.back)
+
+    def list_free(self):
+        return list(self.back)
+
+    def take(self, slots):
+        for slot in slots:
+            self.back.remove(slot)
+        return super().take(slots)
+
+    def free(self, indices):
+        self.held.difference_update(indices.tolist())
+        self.back.extend(indices.tolist())
+
+
+@wrong(
+    "neither free slots nor repeated ones refused",
+    "two mistakes: a slot that is free already is accepted, and one that stands twice in one call. The range alone is"
+    " not enough.",
+)
+class NeitherFreeSlotsNorRepeatedOnesRefused(Sets):
+    def look_for_bad(self, slots):
+        if any(not 0 <= slot < self.size for slot in slots):
+            raise ValueError("no slots of this pool")
+
+
+@wrong(
+    "repeated slots merged",
+    "a slot twice in one free is freed once, in silence, and has to be refused. For example, flags that are set"
+    " twice, a set, or np.unique hide it.",
+)
 class RepeatedSlotsMerged(Sets):
     def free(self, indices):
         super().free(np.unique(indices))
 
 
-@wrong("negative slot counts from the end", "NumPy reads slot -1 as the last one, and somebody loses it.")
+@wrong("negative slot counts from the end", "-1 gives back the last slot, as an index of NumPy's does: refuse it.")
 class NegativeSlotCountsFromTheEnd(Sets):
     def look_for_bad(self, slots):
         super().look_for_bad([slot % self.size if slot < 0 else slot for slot in slots])
@@ -279,14 +340,20 @@ class TheCallersArrayKept(Sets):
         self.back.append(indices)
 
 
-@wrong("the caller's array sorted", "sort() works in place, and the array is the caller's: sort a copy.")
+@wrong(
+    "the caller's array sorted",
+    "free changed the array that it was passed: it is the caller's. For example, sort() works in place.",
+)
 class TheCallersArraySorted(Sets):
     def free(self, indices):
         indices.sort()
         super().free(indices)
 
 
-@wrong("a view of the stack", "the answer is a slice of your own array: when slots come back, it reads other numbers.")
+@wrong(
+    "a view of the stack",
+    "an answer reads other numbers later: it shares memory with something of yours. Answer with a copy.",
+)
 class AViewOfTheStack(Sets):
     def __init__(self, size):
         super().__init__(size)
@@ -312,7 +379,9 @@ class AViewOfTheStack(Sets):
         self.stack[mark : mark + len(indices)] = indices
 
 
-@wrong("a ring of answers", "an answer is good until the ring comes round: somebody may hold it longer than that.")
+@wrong(
+    "a ring of answers", "many calls later an answer reads other numbers, for example when a ring comes round: copy."
+)
 class ARingOfAnswers(Sets):
     def __init__(self, size):
         super().__init__(size)
@@ -340,7 +409,7 @@ class Int32Answers(Sets):
         return super().take(slots).astype(np.int32)
 
 
-@wrong("last window missed", "the run may end with the last slot: there are size - n + 1 places to begin.")
+@wrong("last window missed", "a run that ends with the last slot is not found: there are size - n + 1 places to begin.")
 class LastWindowMissed(Sets):
     def alloc_contiguous(self, n):
         for start in range(self.size - n):
@@ -385,7 +454,7 @@ class GapOfExactlyNOnly(Sets):
         return self.take([]) if n == 0 else None
 
 
-@wrong("run one longer than asked", "it wants n + 1 free slots for a run of n: an error by one in the difference.")
+@wrong("run one longer than asked", "a run of exactly n is not found, only a longer one: an error by one.")
 class RunOneLongerThanAsked(Sets):
     def alloc_contiguous(self, n):
         for start in range(self.size - n):
@@ -419,7 +488,10 @@ class ARunOfNothingFails(Sets):
         return super().alloc_contiguous(n) if n else None
 
 
-@wrong("running sum in int8", "the sum of 400 flags does not fit into 8 bits: from 128 on it is negative.")
+@wrong(
+    "running sum in int8",
+    "right up to 127 slots, which is where 8 bits end. For example, cumsum in the flags' own type.",
+)
 class RunningSumInInt8(Sets):
     width = np.int8
 

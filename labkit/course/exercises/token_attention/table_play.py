@@ -19,6 +19,7 @@ RULES = {
     "no request": "ValueError, and nothing changed: this row holds no request",
     "type of slots": "slots(row) is an integer array, (num_tokens,)",
     "earlier tokens": "the slots of earlier tokens stay as they were, in token order",
+    "aliasing": "an answer of slots(row) stays as it was given, whatever the table does afterwards",
     "slots": "one slot for each token of the request",
     "two owners": "each slot in one place of one row, and held in the pool",
     "conservation": "the slots of all rows, and no others, taken from the pool",
@@ -74,11 +75,16 @@ def probe(candidate: Callable[..., Any], case: Case) -> list[dict[str, Any]]:
     table = candidate(max_requests, max_len, pool)
     rows: dict[str, Any] = {}
     live: list[str] = []
+    given: list[tuple[str, Any, Any]] = []  # whose slots, the answer itself, and what it read at first
     observations = []
     for call in script:
         held_before = set(pool.held)
         observation = _make(table, pool, call, rows, live)
-        observation["slots"] = {name: _slots(table, rows[name]) for name in live}
+        observation["changed"] = sorted({name for name, now, then in given if not np.array_equal(now, then)})
+        observation["slots"] = {}
+        for name in live:
+            observation["slots"][name], answer = _slots(table, rows[name])
+            given.append((name, answer, np.copy(answer)))
         observation["num_bad_frees"] = pool.num_bad_frees
         observation["held"] = sorted(pool.held)
         if call[0] == "elsewhere":
@@ -116,19 +122,19 @@ def _make(
     return {"answer": answer, "error": "", "is_value_error": False, "said": ""}
 
 
-def _slots(table: Any, row: Any) -> Any:
-    """The slots of a row as a list of ints; in words where it is something else."""
+def _slots(table: Any, row: Any) -> tuple[Any, Any]:
+    """The slots of a row as a list of ints, and the answer itself; in words, and (), where it is something else."""
     try:
         slots = table.slots(row)
     except NotImplementedError:
         raise
     except Exception as error:
-        return said_by(error, table)
+        return said_by(error, table), ()
     if isinstance(slots, np.ndarray) and slots.ndim == 1 and slots.dtype.kind in "iu":
-        return slots.tolist()
+        return slots.tolist(), slots
     if isinstance(slots, np.ndarray):
-        return f"an array of {slots.dtype}, shape {slots.shape}"
-    return f"a {type(slots).__name__}"
+        return f"an array of {slots.dtype}, shape {slots.shape}", ()
+    return f"a {type(slots).__name__}", ()
 
 
 # --- judging ----------------------------------------------------------------------------------------------
@@ -224,6 +230,9 @@ class _Model:
         if lost or not held.issuperset(self.elsewhere):
             what = f"{sorted(lost)} are in no row" if lost else "slots of somebody else were freed"
             return _Broken("conservation", cut(f"{len(owned)} slots in rows, {len(held)} taken: {what}"))
+        if seen["changed"]:
+            names = ", ".join(map(repr, seen["changed"]))
+            return _Broken("aliasing", f"what slots(row) answered earlier for request {names} reads other slots now")
         return None
 
 
@@ -249,6 +258,8 @@ def seen(case: Case, value: Any) -> Any:
     step, broken = _first_broken(case, value)
     if broken is None:
         return None
+    if broken.rule == "aliasing":  # when a view is overwritten depends on how rows are cleared and used again
+        return [broken.rule]
     answer = value[step]["error"] or type(value[step]["answer"]).__name__
     lengths = [len(slots) if isinstance(slots, list) else -1 for slots in value[step]["slots"].values()]
     return [broken.rule, step, answer, lengths]

@@ -50,10 +50,31 @@ class _Array:
         self.lengths[row] = -1
 
     def slots(self, row):
-        return self.table[row, : self.lengths[row]]
+        return self.table[row, : self.lengths[row]].copy()
 
 
 right("one array")(_Array)
+
+
+@right("a new array for each step")
+class ANewArrayForEachStep(Lists):
+    """Its answers are its own arrays, and none of them is ever written to again."""
+
+    def start(self, prompt_len):
+        row = super().start(prompt_len)
+        if row is not None:
+            self.tokens[row] = np.array(self.tokens[row], np.int64)
+        return row
+
+    def append(self, rows):
+        self.look_for_dead(rows)
+        slots = self.allocator.alloc(len(rows))
+        for row, slot in zip(rows, () if slots is None else slots, strict=slots is not None):
+            self.tokens[row] = np.append(self.tokens[row], slot)
+        return slots is not None
+
+    def slots(self, row):
+        return self.tokens[row]
 
 
 @right("one array, runs first")

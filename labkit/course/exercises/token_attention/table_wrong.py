@@ -49,14 +49,20 @@ class Lists:
         return np.array(self.tokens[row], np.int64)
 
 
-@wrong("row not cleared", "a finished row still knows its slots, and its next finish frees what belongs to others now.")
+@wrong(
+    "row not cleared",
+    "a finished row still answers with its slots, and its next finish frees what belongs to others now.",
+)
 class RowNotCleared(Lists):
     def finish(self, row):
         self.allocator.free(self.slots(row))
         self.free_rows.append(row)
 
 
-@wrong("row given back twice", "the second finish puts the row on the free list again, and two requests will share it.")
+@wrong(
+    "row given back twice",
+    "a second finish of the same row is accepted: later, two requests may be given this row. Refuse it.",
+)
 class RowGivenBackTwice(Lists):
     def finish(self, row):
         self.allocator.free(self.slots(row))
@@ -75,7 +81,7 @@ class SlotsForAFinishedRequest(Lists):
         return True
 
 
-@wrong("length not advanced", "the next token takes the same column: count the new one.")
+@wrong("length not advanced", "after an append, slots(row) has as many entries as before: count the new token.")
 class LengthNotAdvanced(Lists):
     def append(self, rows):
         before = {row: list(self.tokens[row]) for row in rows if row in self.tokens}
@@ -84,7 +90,10 @@ class LengthNotAdvanced(Lists):
         return done
 
 
-@wrong("last token overwritten", "column length - 1 is the last token's; the new one goes to column length.")
+@wrong(
+    "last token overwritten",
+    "the new token's slot stands where the last one's stood: it goes behind it, to column `length`.",
+)
 class LastTokenOverwritten(Lists):
     def append(self, rows):
         done = super().append(rows)
@@ -102,7 +111,7 @@ class NewestTokenFirst(Lists):
         return done
 
 
-@wrong("slots sorted", "the order of the slots says which token lies where: sorting loses that.")
+@wrong("slots sorted", "the slots come in ascending order, not in token order: which token lies where is lost.")
 class SlotsSorted(Lists):
     def slots(self, row):
         return np.sort(super().slots(row))
@@ -144,7 +153,71 @@ class AStepHalfDone(Lists):
         return True
 
 
-@wrong("append answers nothing", "True says that the step can run; without `return True` it is None.")
+class RowByRow(Lists):
+    """Looks at a row, takes its slot, goes on to the next: whatever stops it, those before have grown."""
+
+    looks_first = takes_first = False
+
+    def append(self, rows):
+        if self.looks_first:
+            self.look_for_dead(rows)
+        if self.takes_first and len(rows) > self.allocator.num_free:
+            return False
+        for row in rows:
+            self.look_for_dead([row])
+            slots = self.allocator.alloc(1)
+            if slots is None:
+                return False
+            self.tokens[row].append(int(slots[0]))
+        return True
+
+
+@wrong(
+    "half done before a finished row",
+    "the rows before the one that holds no request have grown when it raises: look at all rows first.",
+)
+class HalfDoneBeforeAFinishedRow(RowByRow):
+    takes_first = True
+
+
+@wrong(
+    "half done, whatever refuses",
+    "two mistakes: the rows before a finished one have grown when it raises, and the first rows of a batch have grown"
+    " when the pool runs out. Look at all rows, then ask once for all slots, and only then write.",
+)
+class HalfDoneWhateverRefuses(RowByRow):
+    pass
+
+
+@wrong(
+    "lengths advanced by a refusal", "the step is refused, and its rows count one token more: write after the slots."
+)
+class LengthsAdvancedByARefusal(Lists):
+    def append(self, rows):
+        self.look_for_dead(rows)
+        for row in rows:
+            self.tokens[row].append(-1)
+        slots = self.allocator.alloc(len(rows))
+        if slots is None:
+            return False
+        for row, slot in zip(rows, slots.tolist(), strict=True):
+            self.tokens[row][-1] = slot
+        return True
+
+
+@wrong("slots of a refused step lost", "the slots that it got before the pool ran out are in no row: give them back.")
+class SlotsOfARefusedStepLost(Lists):
+    def append(self, rows):
+        self.look_for_dead(rows)
+        slots = [self.allocator.alloc(1) for _ in rows]
+        if any(slot is None for slot in slots):
+            return False
+        for row, slot in zip(rows, slots, strict=True):
+            self.tokens[row].append(int(slot[0]))
+        return True
+
+
+@wrong("append answers nothing", "True says that the step can run, and None came: is a return missing at the end?")
 class AppendAnswersNothing(Lists):
     def append(self, rows):
         return super().append(rows) and None
@@ -158,15 +231,16 @@ class AppendRaisesWhenSlotsRunOut(Lists):
         return super().append(rows)
 
 
-@wrong("an empty step refused", "an empty array is not None: nobody was refused.")
+@wrong(
+    "an empty step refused",
+    "append([]) answers False, and nobody was refused. For example, `not` takes an empty answer for None.",
+)
 class AnEmptyStepRefused(Lists):
     def append(self, rows):
         return super().append(rows) if rows else False
 
 
-@wrong(
-    "slots taken without a row", "the slots are taken before it turns out that no row is left: look at the rows first."
-)
+@wrong("slots taken without a row", "start answers None where no row is left, and its slots are gone: rows first.")
 class SlotsTakenWithoutARow(Lists):
     def start(self, prompt_len):
         slots = self.allocator.alloc(prompt_len)
@@ -177,7 +251,9 @@ class SlotsTakenWithoutARow(Lists):
         return row
 
 
-@wrong("row taken without slots", "the row is taken before it turns out that the slots run out: then it is lost.")
+@wrong(
+    "row taken without slots", "start answers None where slots run out, and its row is gone: take it after the slots."
+)
 class RowTakenWithoutSlots(Lists):
     def start(self, prompt_len):
         if not self.free_rows:
@@ -196,7 +272,7 @@ class ExactFitRefused(Lists):
         return None if prompt_len >= self.allocator.num_free else super().start(prompt_len)
 
 
-@wrong("runs only", "a table does not need neighbours: without a run, any slots will do.")
+@wrong("runs only", "start is refused where the free slots are no run: a table needs no neighbours, any slots will do.")
 class RunsOnly(Lists):
     def start(self, prompt_len):
         if not self.free_rows:
@@ -245,7 +321,10 @@ class FreesThePromptOnly(Lists):
         self.free_rows.append(row)
 
 
-@wrong("frees the row's empty columns too", "columns past the length hold no slot: free the first `length` only.")
+@wrong(
+    "frees the row's empty columns too",
+    "more is freed than the request holds, such as columns past its length: free the first `length`.",
+)
 class FreesTheRowsEmptyColumnsToo(Lists):
     def finish(self, row):
         self.look_for_dead([row])
@@ -274,3 +353,29 @@ class TheWholeRowAsSlots(Lists):
 class AListOfSlots(Lists):
     def slots(self, row):
         return list(self.tokens[row])
+
+
+class OneArray(Lists):
+    """Rows of one array, and an answer that is a part of it: the next request in the row writes there."""
+
+    def __init__(self, max_requests, max_len, allocator):
+        super().__init__(max_requests, max_len, allocator)
+        self.table = np.full((max_requests, max_len), -1)
+
+    def slots(self, row):
+        tokens = self.tokens[row]
+        self.table[row, : len(tokens)] = tokens
+        return self.table[row, : len(tokens)]
+
+    def finish(self, row):
+        super().finish(row)
+        self.table[row] = -1
+
+
+@wrong(
+    "a view of the row",
+    "an answer of slots(row) reads other slots later, because it shares memory with the table: for example, a slice of"
+    " its row is a view. Answer with a copy.",
+)
+class AViewOfTheRow(OneArray):
+    pass

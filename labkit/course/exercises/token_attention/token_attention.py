@@ -139,7 +139,10 @@ def _(q, k_cache, v_cache, slots):
     return _attend(_softmax(_scores(q, k_cache)), v_cache)
 
 
-@wrong("the whole pool under a mask", "a weight of 0 times garbage may be NaN, and all of the pool is read: gather.")
+@wrong(
+    "the whole pool under a mask",
+    "garbage in slots of others comes through: even a weight of 0 times NaN is NaN. Gather.",
+)
 def _(q, k_cache, v_cache, slots):
     scores = np.full((len(q), len(k_cache)), -np.inf)
     scores[:, slots] = _scores(q, k_cache)[:, slots]
@@ -151,7 +154,10 @@ def _(q, k_cache, v_cache, slots):
     return _attend(_softmax(_scores(q, k_cache[slots])), v_cache[: len(slots)])
 
 
-@wrong("values in another order", "sorted slots give other tokens' values to the weights: one order for both caches.")
+@wrong(
+    "values in another order",
+    "weight t meets the value of another token, for example where the slots are sorted for one cache only.",
+)
 def _(q, k_cache, v_cache, slots):
     return _attend(_softmax(_scores(q, k_cache[slots])), v_cache[np.sort(slots)])
 
@@ -161,9 +167,43 @@ def _(q, k_cache, v_cache, slots):
     return _attend(_softmax(_scores(q, v_cache[slots])), k_cache[slots])
 
 
-@wrong("softmax over the heads", "the weights of one head add up to 1 over its tokens: the other axis.")
+@wrong(
+    "softmax over the heads",
+    "the weights of one token add up to 1 over the heads; they should over the tokens: axis t.",
+)
 def _(q, k_cache, v_cache, slots):
     return _attend(_softmax(_scores(q, k_cache[slots]).T).T, v_cache[slots])
+
+
+@wrong(
+    "softmax over the heads, and it overflows",
+    "two mistakes: the weights add up to 1 over the heads, and it should be over the tokens, the other axis; and exp of"
+    " a large score is infinite, so subtract each head's largest score first.",
+)
+def _(q, k_cache, v_cache, slots):
+    weights = np.exp(_scores(q, k_cache[slots]))
+    return _attend(weights / weights.sum(axis=0), v_cache[slots])
+
+
+@wrong(
+    "divided by the sum over the heads",
+    "the largest score is each head's own, and the sum is not: the weights of one head add up to 1 over its tokens.",
+)
+def _(q, k_cache, v_cache, slots):
+    scores = _scores(q, k_cache[slots])
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return _attend(weights / weights.sum(axis=0), v_cache[slots])
+
+
+@wrong(
+    "not scaled, and it overflows",
+    "two mistakes: divide the scores by √D; and exp of a large score is infinite, so subtract each head's largest score"
+    " first.",
+)
+def _(q, k_cache, v_cache, slots):
+    k = k_cache[slots]
+    weights = np.exp(_scores(q, k) * math.sqrt(q.shape[1]))
+    return _attend(weights / weights.sum(axis=1, keepdims=True), v_cache[slots])
 
 
 @wrong("softmax over heads and tokens", "each head has a softmax of its own: one sum per head.")
@@ -178,13 +218,19 @@ def _(q, k_cache, v_cache, slots):
     return _attend(_scores(q, k_cache[slots]), v_cache[slots])
 
 
-@wrong("softmax that overflows", "exp of a large score is infinite: subtract the head's largest score first.")
+@wrong(
+    "softmax that overflows",
+    "right until scores are large, and NaN then: subtract the head's largest score before exp.",
+)
 def _(q, k_cache, v_cache, slots):
     weights = np.exp(_scores(q, k_cache[slots]))
     return _attend(weights / weights.sum(axis=1, keepdims=True), v_cache[slots])
 
 
-@wrong("one largest score for all heads", "beside a large one, a head with small scores becomes 0 / 0: one per head.")
+@wrong(
+    "one largest score for all heads",
+    "a head with small scores beside one with large scores becomes 0 / 0: subtract one per head.",
+)
 def _(q, k_cache, v_cache, slots):
     scores = _scores(q, k_cache[slots])
     weights = np.exp(scores - scores.max())

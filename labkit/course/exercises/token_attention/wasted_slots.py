@@ -158,7 +158,11 @@ def _(lengths, reserve):
     return sum(-length % 16 for length in lengths) if reserve[0] == "block" else _right(lengths, reserve)
 
 
-@wasted_slots.wrong("float slots", "true division makes a float of what is counted; stay with ints.")
+@wasted_slots.wrong(
+    "float slots",
+    "the right number, as a float: slots are counted, in ints. For example, `/` makes a float, and so does the sum of"
+    " an empty array.",
+)
 def _(lengths, reserve):
     return float(_right(lengths, reserve))
 
