@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from labkit.course.apart import Answer
 from labkit.course.exercise import Case, Exercise, Wrong
 
+PACKED = 64  # lists of at least so many slots travel as arrays
 MAX_TEXT = 240  # characters of one message; a list of 40,000 slots is no explanation
 
 
@@ -54,6 +57,17 @@ def said_by(error: BaseException, subject: object) -> str:
             line = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
             return f"{text}\n            line {frame.lineno}: {line}"
     return text
+
+
+def packed(item: Any) -> Any:
+    """A long list of ints as an array, which travels faster; anything else as it is."""
+    long = isinstance(item, list) and len(item) >= PACKED and all(type(each) is int for each in item)
+    return np.array(item, np.int64) if long else item
+
+
+def unpacked(item: Any) -> Any:
+    """The list that `packed` was given."""
+    return item.tolist() if isinstance(item, np.ndarray) else item
 
 
 def cut(text: str) -> str:

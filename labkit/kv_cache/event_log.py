@@ -243,6 +243,8 @@ def plain(value: Any) -> Any:
         return value if math.isfinite(value) else repr(value)
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iub":
+        return value.tolist()  # a pool of 40,000 is read after each call
     return plain(value.tolist()) if hasattr(value, "tolist") else repr(value)
 
 

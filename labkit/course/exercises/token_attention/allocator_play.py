@@ -11,11 +11,10 @@ import numpy as np
 
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case
-from labkit.course.played import cut, said_by
+from labkit.course.played import cut, packed, said_by, unpacked
 from labkit.kv_cache.audit import Violation, first_violation
 from labkit.kv_cache.event_log import Event, Log, play
 
-PACKED = 64  # lists of at least so many slots travel as arrays
 GONE = -7  # what stands in an array that was passed to free, once free has returned
 
 # rule -> what a learner may rely on, and therefore has to provide
@@ -83,7 +82,7 @@ def probe(candidate: Callable[[int], Any], case: Case) -> dict[str, Any]:
     if watched.not_written:
         raise watched.not_written
     kept = ("operation", "argument", "answer", "error", "num_free", "changed")
-    events = [{key: _packed(event[key]) for key in kept if key in event} for event in log["events"]]  # type: ignore[literal-required]
+    events = [{key: packed(event[key]) for key in kept if key in event} for event in log["events"]]  # type: ignore[literal-required]
     return {"size": size, "num_free": log["num_free"], "events": events, "notes": watched.notes}
 
 
@@ -96,7 +95,7 @@ def judge(case: Case, value: Any) -> Difference | None:
     if violation.step < 0:
         return Difference(rule, cut(violation.message))
     event, note = value["events"][violation.step], value["notes"][violation.step]
-    call = f"{event['operation']}({cut(str(_unpacked(event['argument'])))})"
+    call = f"{event['operation']}({cut(str(unpacked(event['argument'])))})"
     message = cut(violation.message)
     if not message.startswith(f"{event['operation']}("):
         message = f"{call}: {message}"
@@ -122,7 +121,7 @@ def seen(case: Case, value: Any) -> Any:
 
 def _first_breach(value: Any) -> Violation | None:
     """Of what the log shows and what the notes say, whichever comes first."""
-    events = [{key: _unpacked(item) for key, item in event.items()} for event in value["events"]]
+    events = [{key: unpacked(item) for key, item in event.items()} for event in value["events"]]
     numbered: list[Event] = [{"step": step, **event} for step, event in enumerate(events)]
     log: Log = {"size": value["size"], "num_free": value["num_free"], "owners": [], "events": numbered}
     in_log, in_notes = first_violation(log), _first_note(value)
@@ -148,12 +147,3 @@ def _outcome(event: dict[str, Any], size: int) -> Any:
     error, answer = event["error"], event["answer"]
     came = error["type"] if error else len(answer) if isinstance(answer, list | np.ndarray) else answer
     return [came, event["num_free"]]
-
-
-def _packed(item: Any) -> Any:
-    long = isinstance(item, list) and len(item) >= PACKED and all(type(each) is int for each in item)
-    return np.array(item, np.int64) if long else item
-
-
-def _unpacked(item: Any) -> Any:
-    return item.tolist() if isinstance(item, np.ndarray) else item

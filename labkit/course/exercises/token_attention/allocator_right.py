@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from labkit.course.banks import RightAnswers
 from labkit.course.exercises.token_attention.allocator_wrong import Sets
-from labkit.course.exercises.token_attention.banks import RightAnswers
 
 right = RightAnswers()
 right("a set of held slots")(Sets)

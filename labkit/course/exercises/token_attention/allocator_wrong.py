@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from labkit.course.exercises.token_attention.banks import WrongAnswers
+from labkit.course.banks import WrongAnswers
 
 wrong = WrongAnswers()
 

@@ -9,7 +9,7 @@ import numpy as np
 from labkit.course.compare import Difference
 from labkit.course.describe import describe
 from labkit.course.exercise import Case
-from labkit.course.played import cut, said_by
+from labkit.course.played import cut, packed, said_by, unpacked
 
 # rule -> what a learner may rely on, and therefore has to provide
 RULES = {
@@ -83,10 +83,11 @@ def probe(candidate: Callable[..., Any], case: Case) -> list[dict[str, Any]]:
         observation["changed"] = sorted({name for name, now, then in given if not np.array_equal(now, then)})
         observation["slots"] = {}
         for name in live:
-            observation["slots"][name], answer = _slots(table, rows[name])
+            slots, answer = _slots(table, rows[name])
+            observation["slots"][name] = packed(slots)
             given.append((name, answer, np.copy(answer)))
         observation["num_bad_frees"] = pool.num_bad_frees
-        observation["held"] = sorted(pool.held)
+        observation["held"] = packed(sorted(pool.held))
         if call[0] == "elsewhere":
             observation["elsewhere"] = sorted(pool.held - held_before)
         observations.append(observation)
@@ -210,7 +211,7 @@ class _Model:
 
     def _rows_and_pool(self, seen: dict[str, Any]) -> _Broken | None:
         for name, length in self.lengths.items():
-            slots, row = seen["slots"].get(name, "nothing"), self.rows[name]
+            slots, row = unpacked(seen["slots"].get(name, "nothing")), self.rows[name]
             if not isinstance(slots, list):
                 return _Broken("type of slots", f"slots({row}) of request {name!r} is {slots}")
             before = self.slots[name]
@@ -222,7 +223,7 @@ class _Model:
             self.slots[name] = slots
         if seen["num_bad_frees"]:
             return _Broken("pool", "the table freed slots that it does not hold, and the pool refused")
-        held, owned = set(seen["held"]), [slot for slots in self.slots.values() for slot in slots]
+        held, owned = set(unpacked(seen["held"])), [slot for slots in self.slots.values() for slot in slots]
         if len(set(owned)) < len(owned) or not held.issuperset(owned):
             rows = ", ".join(f"{name!r}: {cut(str(slots))}" for name, slots in self.slots.items())
             return _Broken("two owners", f"rows {rows}; held in the pool: {cut(str(sorted(held)))}")
@@ -261,7 +262,7 @@ def seen(case: Case, value: Any) -> Any:
     if broken.rule == "aliasing":  # when a view is overwritten depends on how rows are cleared and used again
         return [broken.rule]
     answer = value[step]["error"] or type(value[step]["answer"]).__name__
-    lengths = [len(slots) if isinstance(slots, list) else -1 for slots in value[step]["slots"].values()]
+    lengths = [-1 if isinstance(slots, str) else len(slots) for slots in value[step]["slots"].values()]
     return [broken.rule, step, answer, lengths]
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from labkit.course.exercises.token_attention.banks import RightAnswers
+from labkit.course.banks import RightAnswers
 from labkit.course.exercises.token_attention.table_wrong import Lists
 
 right = RightAnswers()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from labkit.course.exercises.token_attention.banks import WrongAnswers
+from labkit.course.banks import WrongAnswers
 
 wrong = WrongAnswers()
 

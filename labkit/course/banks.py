@@ -9,9 +9,9 @@ from labkit.course.exercise import Right, Wrong
 class WrongAnswers(list[Wrong]):
     """`wrong = WrongAnswers()`; then `@wrong("name", "sentence")` adds what it stands on."""
 
-    def __call__(self, name: str, sentence: str) -> Callable[[Any], Any]:
+    def __call__(self, name: str, sentence: str, never_ends: bool = False) -> Callable[[Any], Any]:
         def add(candidate: Any) -> Any:
-            self.append(Wrong(name, sentence, candidate))
+            self.append(Wrong(name, sentence, candidate, never_ends))
             return candidate
 
         return add
