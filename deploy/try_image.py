@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Tries the Dockerfile for real where no container engine runs, and writes what was done to evidence/container.json.
 
-    sudo deploy/try_image.py [--verify] [--record FILE] [--flag=--volume=…]…
+    sudo deploy/try_image.py [--verify] [--record FILE] [--storage FOLDER] [--flag=--volume=…]…
 
 debootstrap makes a plain base with the distribution's Python, buildah runs the Dockerfile's steps on it in a chroot,
 and then the image is used: who am I, the doctor, the server and its healthcheck, and with --verify every solution.
-Needs root, `apt-get install buildah debootstrap`, and minutes. What this is not: an engine's own isolation, a CUDA
+Needs root, `apt-get install buildah debootstrap`, and minutes; with --storage the base and the layers are kept, and the
+next try is shorter. What this is not: an engine's own isolation, a CUDA
 base, a GPU; the record says so.
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = "bookworm"
+BASE = "localhost/labkit-base"
 NOT_TRIED = ("an engine's isolation", "a CUDA base image", "the GPU variant", "docker run --gpus")
 SERVE = """
 labkit lab --no-browser --ip 0.0.0.0 --port 8888 > /tmp/lab.log 2>&1 & server=$!
@@ -66,23 +69,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", type=Path, default=ROOT / "evidence" / "container.json")
     parser.add_argument("--verify", action="store_true", help="Also papermill and nbval on every solution.")
+    parser.add_argument("--storage", type=Path, help="Keep images and layers in this folder.")
     parser.add_argument("--flag", action="append", default=[], help="For buildah, like --flag=--volume=/etc/pip.conf:…")
     options = parser.parse_args()
     tried = Tried(options.record)
-    with tempfile.TemporaryDirectory(prefix="labkit-image-") as folder:
+    with contextlib.ExitStack() as stack:
+        folder = options.storage or stack.enter_context(tempfile.TemporaryDirectory(prefix="labkit-image-"))
         storage = ["buildah", "--root", f"{folder}/store", "--runroot", f"{folder}/run"]
-        base = f"{folder}/base"
-        include = "--include=python3,python3-venv,ca-certificates"
-        tried.step("base by debootstrap", ["debootstrap", "--variant=minbase", include, SUITE, base], 1)
-        empty = tried.step("an empty image", [*storage, "from", "scratch"])
-        tried.step("the base in it", [*storage, "copy", "--quiet", empty, base, "/"], 0)
-        tried.step("the base image", [*storage, "commit", "--quiet", empty, "labkit-base"], 0)
+        make_base(tried, storage, Path(folder) / "base")
         chroot = ["--isolation", "chroot", *options.flag]
-        build = [*storage, "bud", "--format", "docker", *chroot, "--build-arg", "BASE=localhost/labkit-base"]
+        build = [*storage, "bud", "--layers", "--format", "docker", *chroot, "--build-arg", f"BASE={BASE}"]
         tried.step("the Dockerfile", [*build, "-t", "labkit", "."], 1)
         use(tried, storage, chroot, options.verify)
     tried.write()
     print(f"written: {options.record}")
+
+
+def make_base(tried: Tried, storage: list[str], folder: Path) -> None:
+    """An image of a plain system, where the storage has none yet."""
+    if subprocess.run([*storage, "inspect", "--type", "image", BASE], capture_output=True).returncode == 0:
+        tried.step("the base image, from an earlier try", [*storage, "images", "--quiet", BASE], 0)
+        return
+    include = "--include=python3,python3-venv,ca-certificates"
+    tried.step("base by debootstrap", ["debootstrap", "--variant=minbase", include, SUITE, str(folder)], 1)
+    empty = tried.step("an empty image", [*storage, "from", "scratch"])
+    tried.step("the base in it", [*storage, "copy", "--quiet", empty, str(folder), "/"], 0)
+    tried.step("the base image", [*storage, "commit", "--quiet", empty, BASE.removeprefix("localhost/")], 0)
 
 
 def use(tried: Tried, storage: list[str], chroot: list[str], verify: bool) -> None:
