@@ -36,7 +36,7 @@ from labkit.kv_cache import (
     wasted_slots,
 )
 
-STATEFUL = settings(max_examples=60, stateful_step_count=40, deadline=None)
+STATEFUL = settings(max_examples=40, stateful_step_count=40, deadline=None)
 
 
 def has_free_run(held: set[int], size: int, n: int) -> bool:
@@ -412,9 +412,9 @@ def test_check_integrity_says_all_the_numbers(break_it) -> None:
 def test_alloc_and_free_do_not_depend_on_the_size_of_the_pool() -> None:
     """The one guard on time, a generous one: 1e7 slots cost less than 3 times what 1e5 cost (a ratio, same run)."""
 
-    def best_seconds(calls: deque, allocator: TokenAllocator) -> float:
+    def seconds(calls: deque, allocator: TokenAllocator) -> float:
         start = time.perf_counter()
-        for _ in range(2_000):
+        for _ in range(100):  # a fraction of a millisecond: on a busy machine, some samples are whole
             calls.append(allocator.alloc(1))
             allocator.free(calls.popleft())
         return time.perf_counter() - start
@@ -424,7 +424,7 @@ def test_alloc_and_free_do_not_depend_on_the_size_of_the_pool() -> None:
         allocator = TokenAllocator(size)
         allocator.alloc(size // 2)
         pools.append((deque(allocator.alloc(1) for _ in range(64)), allocator))
-    samples = [[best_seconds(*pool) for pool in pools] for _ in range(9)]  # in turns
+    samples = [[seconds(*pool) for pool in pools] for _ in range(100)]  # in turns
     small, large = (min(column) for column in zip(*samples, strict=True))
     assert large < 3 * small
 
@@ -598,7 +598,7 @@ def test_replay_counts_the_same_tokens_in_every_scheme() -> None:
 def test_runs_survive_at_real_sizes_when_the_pool_is_not_pushed() -> None:
     """A pool of 40,000 and requests of thousands of tokens: who decides where the tokens lie decides the runs."""
     rng = random.Random(0)
-    requests = [(rng.randrange(100, 3_000), rng.randrange(10, 400)) for _ in range(300)]
+    requests = [(rng.randrange(100, 3_000), rng.randrange(10, 400)) for _ in range(150)]
 
     def at_most(limit: int):
         return lambda running, new: sum(held + left for held, left in [*running, new]) <= limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from labkit.commands.route import route
+from labkit.commands.route import _progress, route
 from labkit.commands.route_figure import caption, hour_figure
 from labkit.serving import make_trace, read_trace, simulate, synthetic_trace
 
@@ -208,6 +209,23 @@ def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_simulate
     result = run(*SMALL, "--plot", tmp_path / "nowhere" / "a.png")
     assert result.exit_code == 2
     assert f"there is no folder {tmp_path / 'nowhere'}" in " ".join(result.output.split())
+
+
+def test_a_long_simulation_draws_a_bar_on_a_terminal_and_a_short_one_none(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for after_s, drawn in ((-1, True), (60, False)):
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setattr("labkit.commands.route._BAR_AFTER_S", after_s)
+        with _progress(10_000) as progress:
+            simulate(synthetic_trace("conv", 300), 20_000, progress=progress)
+        assert ("requests served" in terminal.getvalue()) is drawn
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with _progress(10_000) as progress:
+        assert progress is None  # a log file wants no bar
 
 
 def test_figure_has_units_and_a_caption():

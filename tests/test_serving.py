@@ -10,6 +10,7 @@ import doctest
 import importlib
 import random
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,7 @@ NUM_WORKLOADS = 120  # of each policy
 BEAT = LinearCost(10, 0, 0, 0, 0)
 
 
+@cache
 def azure(name):
     return read_trace(DATA / f"azure_llm_2023_{name}.csv")
 

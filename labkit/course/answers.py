@@ -19,6 +19,7 @@ import numpy as np
 MAX_BYTES = 64 * 2**20  # one encoded answer, packed and unpacked
 MAX_DEPTH = 32
 JSON_MARK = b"labkit json\n"  # a zip file begins with PK
+ATOMS = frozenset((int, bool, str, type(None)))  # exactly these: what JSON gives back as it was
 PLAIN_KINDS = "biufc"  # dtypes that are numbers; objects, strings and records do not travel
 PLAIN = "None, bool, int, float, complex, str, bytes, Fraction, list, tuple, dict, NumPy arrays and torch tensors"
 
@@ -107,15 +108,21 @@ def _to_tree(value: Any, arrays: list[np.ndarray], depth: int) -> Any:
     if isinstance(value, np.ndarray):
         return {"array": _store(np.array(value, subok=False), arrays)}
     if isinstance(value, tuple):
-        return {"tuple": [_to_tree(item, arrays, depth + 1) for item in value]}
+        return {"tuple": _items(value, arrays, depth + 1)}
     if isinstance(value, list):
-        return [_to_tree(item, arrays, depth + 1) for item in value]
+        return _items(value, arrays, depth + 1)
     if isinstance(value, dict):
         pairs = [[_to_tree(k, arrays, depth + 1), _to_tree(v, arrays, depth + 1)] for k, v in value.items()]
         return {"dict": pairs}
     if type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach"):
         return {"array": _store(_from_tensor(value), arrays)}
     raise NotPlainData(f"{type(value).__name__} is not plain data ({PLAIN})")
+
+
+def _items(values: list[Any] | tuple[Any, ...], arrays: list[np.ndarray], depth: int) -> list[Any]:
+    if depth <= MAX_DEPTH and ATOMS.issuperset(map(type, values)):  # most lists, and the long ones
+        return list(values)
+    return [_to_tree(item, arrays, depth) for item in values]
 
 
 def _store(array: np.ndarray, arrays: list[np.ndarray]) -> int:
@@ -137,6 +144,8 @@ def _from_tree(tree: Any, arrays: Any, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise NotPlainData(f"nested more than {MAX_DEPTH} deep")
     if isinstance(tree, list):
+        if depth < MAX_DEPTH and ATOMS.issuperset(map(type, tree)):
+            return tree
         return [_from_tree(item, arrays, depth + 1) for item in tree]
     if not isinstance(tree, dict):
         return tree

@@ -1,12 +1,19 @@
-"""The kill matrix: every wrong answer and every right one of an exercise against its check, seed by seed."""
+"""The kill matrix: every wrong answer and every right one of an exercise against its check, seed by seed.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+Most cases of a check are the same on every seed. A candidate is asked each of them once, and its answer is judged on
+every seed: what decides a verdict is the case and the answer, and never the seed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from labkit.course.exercise import Exercise
+from labkit.course.answers import decode, digest, encode
+from labkit.course.apart import Answer, ask, can_fork
+from labkit.course.exercise import Case, Exercise
 
 SEEDS = (0, 1, 2, 3, 4)
+UNASKED = ("timeout", "killed", "not-reached")  # what ended a run, or came after that: says nothing of the next run
 NEVER_ENDS_LIMIT_S = 1.0  # long enough to be told from a slow answer, short enough to be tried on every seed
 
 
@@ -63,27 +70,48 @@ class ExerciseMatrix:
 
 def try_exercise(exercise: Exercise, seeds: Iterable[int] = SEEDS) -> ExerciseMatrix:
     """Judge every wrong and every right answer of an exercise on every seed."""
-    seeds = tuple(seeds)
+    rounds = [_Round.of(exercise, seed) for seed in seeds]
     rows = [
-        _try(exercise, each.name, True, each.candidate, seeds, NEVER_ENDS_LIMIT_S if each.never_ends else None)
+        _try(exercise, each.name, True, each.candidate, rounds, NEVER_ENDS_LIMIT_S if each.never_ends else None)
         for each in exercise.wrong_answers
     ]
-    rows += [_try(exercise, each.name, False, each.candidate, seeds, None) for each in exercise.right_answers]
+    rows += [_try(exercise, each.name, False, each.candidate, rounds, None) for each in exercise.right_answers]
     return ExerciseMatrix(exercise.lab, exercise.name, tuple(rows))
 
 
+@dataclass(frozen=True)
+class _Round:
+    """The cases of one seed, and for each of them what it is known by."""
+
+    seed: int
+    cases: Sequence[Case]
+    keys: Sequence[tuple[str, bytes]]
+
+    @classmethod
+    def of(cls, exercise: Exercise, seed: int) -> "_Round":
+        cases = exercise.make_cases(seed, exercise.tier)
+        return cls(seed, cases, [(case.name, digest(case.args)) for case in cases])
+
+
 def _try(
-    exercise: Exercise,
-    name: str,
-    is_wrong: bool,
-    candidate: Any,
-    seeds: tuple[int, ...],
-    limit_s: float | None,
+    exercise: Exercise, name: str, is_wrong: bool, candidate: Any, rounds: Sequence[_Round], limit_s: float | None
 ) -> Row:
     named, first_case = [], ""
-    for seed in seeds:
-        verdict = exercise.judge(candidate, seed=seed, tier=exercise.tier, limit_s=limit_s)
+    known: dict[tuple[str, bytes], Answer] = {}
+    for each in rounds:
+        new = [at for at, key in enumerate(each.keys) if key not in known]
+        cases = [each.cases[at] if can_fork() else _copy(each.cases[at]) for at in new]
+        asked = ask(candidate, exercise.probe, cases, limit_s or exercise.limit_s) if cases else []
+        answers = dict(zip((each.keys[at] for at in new), asked, strict=True))
+        known.update((key, answer) for key, answer in answers.items() if answer.outcome not in UNASKED)
+        together = {**known, **answers}
+        verdict = exercise.judge_answers(each.cases, [together[key] for key in each.keys], each.seed)
         named.append("" if verdict.passed else verdict.findings[0].misconception or "?")
         if not verdict.passed and not first_case:
             first_case = verdict.findings[0].case.name
     return Row(name, is_wrong, tuple(named), first_case)
+
+
+def _copy(case: Case) -> Case:
+    """A candidate that runs in this process may change what it is given."""
+    return replace(case, args=decode(encode(case.args)))

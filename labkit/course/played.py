@@ -61,7 +61,7 @@ def said_by(error: BaseException, subject: object) -> str:
 
 def packed(item: Any) -> Any:
     """A long list of ints as an array, which travels faster; anything else as it is."""
-    long = isinstance(item, list) and len(item) >= PACKED and all(type(each) is int for each in item)
+    long = isinstance(item, list) and len(item) >= PACKED and set(map(type, item)) == {int}
     return np.array(item, np.int64) if long else item
 
 

@@ -33,6 +33,8 @@ from numpy.typing import ArrayLike
 from labkit.kv_cache.allocator import SlotAllocator, Slots
 from labkit.kv_cache.table import RequestTable
 
+_WHOLE = frozenset((int,))  # a bool is no slot
+
 
 class Event(TypedDict, total=False):
     """One call; the module's docstring says what each key means."""
@@ -250,7 +252,7 @@ def plain(value: Any) -> Any:
 
 def slot_list(value: Any) -> list[int]:
     """`value` when it is a list of whole numbers, else an empty list: an answer of a wrong type moves no slots."""
-    return value if isinstance(value, list) and all(type(slot) is int for slot in value) else []
+    return value if isinstance(value, list) and _WHOLE.issuperset(map(type, value)) else []
 
 
 def _freed(what: Any, given: dict[str, list[tuple[Any, list[int]]]]) -> ArrayLike:

@@ -3,12 +3,14 @@
 Guards against a check that passes on nothing: there must be exercises, at least 8 wrong answers and 3 right ones each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
-from labkit.course.exercise import Exercise
-from labkit.course.exercises import all_labs
+from labkit.course.apart import Answer, ask_here
+from labkit.course.exercise import Case, Exercise
+from labkit.course.exercises import all_labs, lab_spec
 from labkit.course.matrix import SEEDS, try_exercise
 
 EXERCISES = [each for spec in all_labs() for each in spec.exercises if each.tier == "cpu"]
@@ -21,6 +23,24 @@ MORE_RIGHT = {"can_admit": 6, "TokenAllocator": 6, "kd_loss": 6}
 def test_there_are_exercises() -> None:
     assert len(all_labs()) >= 2
     assert len(EXERCISES) >= len(all_labs())
+
+
+def test_a_case_that_is_the_same_on_every_seed_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And judged on every seed: the verdicts are those of `Exercise.judge`, for half of its work or less."""
+    exercise = lab_spec("05_token_attention").exercise("wasted_slots")
+    num_asked: list[int] = []
+
+    def counted(candidate: Any, probe: Any, cases: Sequence[Case], limit_s: float) -> list[Answer]:
+        num_asked.append(len(cases))
+        return ask_here(candidate, probe, cases, limit_s)
+
+    monkeypatch.setattr("labkit.course.matrix.ask", counted)
+    tried = try_exercise(exercise, SEEDS)
+    num_random = sum(case.name.startswith("random") for case in exercise.make_cases(0))
+    assert num_asked[:5] == [len(exercise.make_cases(0)), *[num_random] * 4]
+    for row, wrong in zip(tried.rows[::4], exercise.wrong_answers[::4], strict=False):
+        verdicts = [exercise.judge(wrong.candidate, seed) for seed in SEEDS]
+        assert row.named == tuple(verdict.findings[0].misconception for verdict in verdicts)
 
 
 @pytest.mark.timeout(900)

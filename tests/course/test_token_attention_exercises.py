@@ -44,7 +44,7 @@ def test_the_lab_has_the_names_of_the_design() -> None:
 
 @pytest.mark.parametrize("name", OWN)
 def test_labkits_own_passes(name: str) -> None:
-    for seed in SEEDS:
+    for seed in SEEDS[:2]:  # that a right answer passes on every seed is the kill matrix's work
         verdict = exercise(name).judge(getattr(kv_cache, name), seed=seed)
         assert verdict.passed, str(verdict)
 
@@ -80,7 +80,7 @@ def test_a_verdict_takes_less_than_a_second(name: str) -> None:
     each = exercise(name)
     cases = each.make_cases(0)
     slow = []
-    for wrong in each.wrong_answers[::6]:
+    for wrong in each.wrong_answers[::12]:
         start = time.process_time()  # not the wall clock: others compute on this machine too
         verdict = each.judge_answers(cases, ask_here(wrong.candidate, each.probe, cases), 0)
         assert verdict.findings[0].misconception == wrong.name
@@ -299,14 +299,12 @@ def test_an_error_inside_a_table_shows_its_line() -> None:
 
 # --- the scripts ------------------------------------------------------------------------------------------
 
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.sampled_from(["alloc", "free"]),
-    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner, inner) | st.tuples(inner, inner),
-    max_leaves=12,
-)
+ATOM = st.none() | st.booleans() | st.integers(-2, 9) | st.floats() | st.sampled_from(["alloc", "free", "a", "b", ""])
+NEARLY_A_CALL = st.lists(ATOM | st.lists(ATOM, max_size=2), max_size=4).map(tuple)
+ANYTHING = ATOM | st.lists(ATOM | NEARLY_A_CALL | st.just(("alloc", "a", 2)) | st.just(("free", "a")), max_size=6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ANYTHING)
 def test_no_answer_breaks_the_judge_of_a_script(value: Any) -> None:
     for name, args in (("fragmenting_script", (5,)), ("exposing_script", (1, 5)), ("exposing_script", (4, 5))):
