@@ -467,12 +467,12 @@ for limit in (1.0, 0.75, 0.5):
 lab.reconcile("prompts in one run: limit 100 %, run, else lowest", one_run_percent[1.0, "run, else lowest"])
 
 # %% [markdown]
-# **Where it comes from.** Nobody looks for a run in the first column: after a while the stack is shuffled, and a prompt
-# is in one run by chance, or because it is short. At half occupancy a run is easy to find, if one looks for it. At three quarters it matters
-# where the scattered tokens go: kept at the low end, they leave the other end whole. In a full pool the new tokens of
-# all running requests fall into every hole, and most prompts find no run. Full memory is what a router is for, so the
-# two ideas pull against each other. The commit that removed `alloc_contiguous` gives no reason; this table is one to
-# offer.
+# **Where it comes from.** Nobody looks for a run in the first column. A prompt has one there when it comes early, while
+# the stack is still in order, or when it is no longer than a run that was given back just before. At half occupancy a
+# run is easy to find, if one looks for it. At three quarters it matters where the scattered tokens go: kept at the low
+# end, they leave the other end whole. In a full pool the new tokens of all running requests fall into every hole, and
+# most prompts find no run. Full memory is what a router is for, so the two ideas pull against each other. The commit
+# that removed `alloc_contiguous` gives no reason; this table is one to offer.
 #
 # ## The table
 #

@@ -173,6 +173,7 @@ def test_azure(name, num_requests, span_s, tokens_in, tokens_out):
         (([0], [1], [10**30]), "output_tokens"),
         (([0], [1.0], [1]), "prompt_tokens is a list of whole numbers; got float64"),
         (([0], [float("nan")], [1]), "prompt_tokens is a list of whole numbers"),
+        (([0, 1], [5, 10**30], [1, 1]), r"prompt_tokens\[1\] is 10{30}; expected 1 to 10,000,000"),
         (([0], [True], [1]), "got bool"),
         (([0], ["1"], [1]), "whole numbers"),
         (([0], [[1]], [1]), "shape"),

@@ -28,7 +28,7 @@ class Slo:
 
     def __post_init__(self) -> None:
         for name, value in (("ttft_s", self.ttft_s), ("tpot_s", self.tpot_s)):
-            if not isinstance(value, int | float) or not value > 0:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise RequestError(f"{name} of an objective is {value!r}; expected seconds above 0.")
 
 

@@ -224,6 +224,10 @@ def _column(values: ArrayLike, name: str, low: int, high: int) -> NDArray[np.int
         raise TraceError(f"{name} is a list of whole numbers; got an array of shape {column.shape}.")
     if not column.size:
         return np.empty(0, np.int64)
+    if column.dtype.kind == "O":  # whole numbers beyond int64 come as objects
+        bad_at = next((i for i, each in enumerate(column) if type(each) is int and not low <= each <= high), None)
+        if bad_at is not None:
+            raise TraceError(f"{name}[{bad_at}] is {column[bad_at]}; expected {low} to {high:,}.")
     if column.dtype.kind not in "iu":
         raise TraceError(f"{name} is a list of whole numbers; got {column.dtype}.")
     bad = np.flatnonzero((column < low) | (column > high))

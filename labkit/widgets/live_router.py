@@ -72,8 +72,10 @@ def live_router(
 
     trace: its first 2,000 requests, with their gaps stretched to the rate; by default synthetic conversations.
     can_admit(running, candidate, capacity): the learner's own, asked at every step in which somebody waits.
-    Raises TraceError for a trace in which no time passes.
+    Raises TraceError for a trace in which no time passes, RequestError for a can_admit that cannot be called.
     """
+    if can_admit is not None:
+        FunctionPolicy(can_admit)  # says now, and not when it is chosen, that it is none
     base = (synthetic_trace("conv", NUM_REQUESTS) if trace is None else trace).first(NUM_REQUESTS)
     if base.span_s == 0:
         raise TraceError("the panel stretches the gaps between arrivals; this trace has none.")

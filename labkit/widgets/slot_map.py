@@ -55,6 +55,8 @@ def slot_map(
     first: the call after which the map stands at the start: 0 before all of them, -1 or None the last one.
     units: {what the learner reads: slots that are reserved together}, where that is more than one.
     """
+    if not isinstance(logs, Mapping):
+        raise TypeError(f"a slot map takes the log that `play` gives, or {{name: log}}; got {type(logs).__name__}")
     chosen: Mapping[str, Log] = {"": logs} if "events" in logs else logs  # type: ignore[dict-item]
     if not chosen:
         raise ValueError("a slot map needs at least one log; got an empty mapping")

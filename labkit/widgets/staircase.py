@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from labkit.router._arguments import checked_request, checked_requests, whole
 from labkit.widgets.controls import Whole
 from labkit.widgets.drawing import Dot, Drawing, LiveDrawing, Panel, Shape, Text, as_figure, live_drawing
 from labkit.widgets.palette import INK, MUTED, color, request_color, request_letter, text_on, tint
@@ -41,11 +42,12 @@ AXIS = 38  # below a panel
 
 def skyline(requests: Sequence[Request], capacity: int | None = None) -> "tuple[Figure, str]":
     """Figure and sentence: the ramps of these requests, a dot at each completion, the peak, and the capacity."""
-    stack = _Stack([(run, left, 0) for run, left in requests])
+    stack = _Stack([(run, left, 0) for run, left in checked_requests(requests, "requests")])
     top = max([stack.peak, *([capacity] if capacity else [])])
     panel = Panel(LEFT, TOP, PANEL_WIDTH, SKYLINE_HEIGHT, x=(0, stack.num_steps), y=(0, 1.12 * top))
     shapes = [*_frame(panel, stack.num_steps), *_ramps(panel, stack), *_ends(panel, stack)]
-    said = f"{len(requests)} requests hold at most {_tokens(stack.peak)}, at step {stack.peak_step}."
+    who = "1 request holds" if len(requests) == 1 else f"{len(requests)} requests hold"
+    said = f"{who} at most {_tokens(stack.peak)}, at step {stack.peak_step}."
     if capacity is not None:
         shapes += [panel.level(capacity, color("capacity"), dashed=True)]
         said += f" The pool has {capacity}: {_room(capacity - stack.peak)}."
@@ -62,8 +64,11 @@ def staircase(
     """Add a request to those that run: choose its run, its left, the step at which it starts, and the capacity.
 
     peak_tokens(requests) is the learner's own; without it everything is counted. Below the skyline stands the peak for
-    each starting step: where it is within the capacity, the candidate could start.
+    each starting step: where it is within the capacity, the candidate could start. Raises RequestError for lengths that
+    no request has, and a capacity below 1.
     """
+    running, candidate = checked_requests(running, "running"), checked_request(candidate, "candidate")
+    whole(capacity, "capacity", at_least=1)
     most = max(MOST, *candidate)
 
     def make(run: int, left: int, start: int, capacity: int) -> Drawing:

@@ -21,8 +21,11 @@ WastedSlots = Callable[[Sequence[int], tuple], int]
 def waste_bars(wasted_slots: WastedSlots, lengths: Sequence[int]) -> Picture:
     """Bars for the reserved maximum, for blocks and for tokens; the controls are the maximum and the size of a block.
 
-    lengths: tokens held by one request at one decode step, for all of them.
+    lengths: tokens held by one request at one decode step, for all of them. The maximum starts at the longest one and
+    goes no lower: a reservation below what a request holds is none.
     """
+    if len(lengths) == 0:
+        raise ValueError("there is nothing to draw: lengths is empty; it has the tokens of one request at least")
     longest = max(lengths)
 
     def draw(maximum: int, block: int) -> "tuple[Figure, str]":

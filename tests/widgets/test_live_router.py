@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from labkit.router import can_admit, make_policy
+from labkit.router import RequestError, can_admit, make_policy
 from labkit.serving import (
     TraceError,
     makespan_s,
@@ -94,6 +94,13 @@ def test_a_trace_without_gaps_and_a_published_one() -> None:
         live_router(TRACE.all_at_once())
     live = live_router(replace(TRACE, credit="somebody; CC-BY-4.0"))
     assert live.sentence.endswith("Trace: somebody; CC-BY-4.0.")
+
+
+def test_what_cannot_be_asked_is_refused_before_anything_is_drawn() -> None:
+    with pytest.raises(RequestError, match="can_admit is 3; expected a function"):
+        live_router(can_admit=3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="capacity is a whole number from 1000 to 400000; got 0"):
+        live_router(capacity=0)
 
 
 def test_curves_keep_what_is_highest() -> None:

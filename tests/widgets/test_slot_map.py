@@ -183,6 +183,8 @@ def test_what_cannot_be_told_apart_is_refused(size: int, num_calls: int) -> None
 
 
 def test_no_logs_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"takes the log that `play` gives, or \{name: log\}; got int"):
+        slot_map(3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="needs at least one log"):
         slot_map({})
 

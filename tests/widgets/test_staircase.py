@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit.router import first_admissible_step, order_bound, peak_tokens, tokens_at
+from labkit.router import RequestError, first_admissible_step, order_bound, peak_tokens, tokens_at
 from labkit.widgets.drawing import Area, Dot, Text
 from labkit.widgets.order_bounds import order_bounds
 from labkit.widgets.palette import color
@@ -129,3 +129,13 @@ def test_texts_stay_on_the_page() -> None:
         texts = [shape for shape in drawing.shapes if isinstance(shape, Text)]
         assert texts
         assert all(0 <= text.x <= drawing.width and -12 <= text.y <= drawing.height for text in texts)
+
+
+@pytest.mark.parametrize("length", [-1, 1.5, float("nan"), True])
+def test_lengths_that_no_request_has_are_refused_with_a_sentence(length: object) -> None:
+    with pytest.raises(RequestError, match=r"run of requests\[0\] is .*[;,] "):
+        skyline([(length, 2)])  # type: ignore[list-item]
+    with pytest.raises(RequestError, match=r"left of running\[1\] is "):
+        staircase(running=[(1, 2), (1, length)])  # type: ignore[list-item]
+    with pytest.raises(RequestError, match="capacity is 0; it must be 1 or more"):
+        staircase(capacity=0)

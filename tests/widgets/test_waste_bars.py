@@ -34,3 +34,8 @@ def test_it_is_the_learners_function_that_counts() -> None:
 def test_an_error_of_the_function_is_raised() -> None:
     with pytest.raises(CountError):
         waste_bars(wasted_slots, [-1, 3])
+
+
+def test_no_lengths_are_no_picture() -> None:
+    with pytest.raises(ValueError, match="there is nothing to draw: lengths is empty"):
+        waste_bars(wasted_slots, [])
