@@ -67,17 +67,17 @@ def simulate_by_steps(
 
     def settle() -> None:
         nonlocal ask
-        for request in sorted(running, key=lambda each: each.number):
-            if request.generated == request.output:
-                request.finish = now
-                running.remove(request)
-                if lengths.learns:
-                    lengths.observe(request.output)
-                ask = True
-        for request in sorted(running, key=lambda each: each.number):
-            if request.believed <= request.generated:
-                request.believed = lengths.outlived(request.number, request.generated)
-                ask = True
+        finished = [each for each in running if each.generated == each.output]
+        for request in sorted(finished, key=lambda each: each.number):
+            request.finish = now
+            running.remove(request)
+            if lengths.learns:
+                lengths.observe(request.output)
+            ask = True
+        outlived = [each for each in running if each.believed <= each.generated]
+        for request in sorted(outlived, key=lambda each: each.number):
+            request.believed = lengths.outlived(request.number, request.generated)
+            ask = True
 
     while queue or running:
         if not running and queue[0].arrival > now:

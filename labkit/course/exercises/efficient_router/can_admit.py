@@ -119,6 +119,24 @@ def _(running, candidate, capacity):
 
 
 @can_admit.wrong(
+    "ascending order, and strictly less",
+    "wasteful, by two mistakes: the longest must come first, left descending; and a pool that is exactly full does not"
+    " overflow, so it is `<=`.",
+)
+def _(running, candidate, capacity):
+    return bound(sorted([*running, candidate], key=lambda request: request[1])) < capacity
+
+
+@can_admit.wrong(
+    "the order as given, and strictly less",
+    "wasteful and order-dependent, by two mistakes: sort by left, descending, before the formula; and a pool that is"
+    " exactly full does not overflow, so it is `<=`.",
+)
+def _(running, candidate, capacity):
+    return bound([*running, candidate]) < capacity
+
+
+@can_admit.wrong(
     "candidate left in the caller's list",
     "the answer is right, and the caller's list is one longer: the next question counts the candidate twice.",
 )
