@@ -42,10 +42,13 @@ def test_the_slot_map_is_played_and_scrubbed(lab: "Lab") -> None:
     page.keyboard.press("End")
     status.get_by_text("Call 4 of 4, alloc(9) is refused with None.").wait_for()
 
-    frame = flipbook.get_by_role("spinbutton", name=re.compile("Call"))
-    frame.fill("4")  # the first one stands before all calls
-    frame.press("Enter")
+    call = flipbook.get_by_role("spinbutton", name=re.compile("Call"))
+    assert call.input_value() == "4"  # the number of the sentence, and not that of a frame
+    call.fill("3")
+    call.press("Enter")
     status.get_by_text("Call 3 of 4, free(0–1) gives back 2.").wait_for()
+    assert call.input_value() == "3"
+    assert flipbook.locator("label").first.inner_text().split() == ["Call", "of", "4"]
     assert lit_texts(lab)[:4] == ["−a", "−a", "b", "b"]
     lab.screenshot("freed")
     flipbook.locator("svg").focus()
@@ -55,9 +58,9 @@ def test_the_slot_map_is_played_and_scrubbed(lab: "Lab") -> None:
 
     page.get_by_role("combobox", name="pool").select_option("generation 3")
     status.get_by_text("Before the first call").wait_for()
-    for call in ("Call 1 of 4", "Call 2 of 4", "✗ Broken here: aliasing"):
+    for said in ("Call 1 of 4", "Call 2 of 4", "✗ Broken here: aliasing"):
         flipbook.get_by_role("button", name="Next").click()
-        status.get_by_text(call).wait_for()
+        status.get_by_text(said).wait_for()
     lab.screenshot("aliasing")
     assert lab.errors() == []
     assert lab.console_errors() == []

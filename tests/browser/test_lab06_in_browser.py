@@ -49,6 +49,8 @@ def test_the_routers_starter_from_a_wrong_order_to_green(lab: "Lab") -> None:
     places = [text.index(word) for word in ("given", "expected", "came", "wasteful", "order-dependent", "behaves like")]
     assert places == sorted(places)
     assert "Traceback" not in text
+    assert "given     peak_tokens([(1, 0), (1, 1)]), one of 584 questions" in text
+    assert "Try it on this one: peak_tokens([(1, 0), (1, 1)])" in text
     red.scroll_into_view_if_needed()
     lab.screenshot("wrong")
 
@@ -82,6 +84,7 @@ def test_the_routers_solution_runs_and_its_pictures_move(lab: "Lab") -> None:
     panel = page.get_by_role("img", name=re.compile("A router at work"))
     show(lab, panel)
     lab.screenshot("panel")
+    page.get_by_text("Limits: capacity (tokens) 1,000 to 400,000, requests per second 0.1 to 100.").first.wait_for()
     type_into(lab, "capacity (tokens)", "60000")
     page.get_by_text("60,000 tokens, reserve everything: all done after").first.wait_for()
     page.get_by_role("combobox", name="policy").select_option("your can_admit")
