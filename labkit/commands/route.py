@@ -87,7 +87,10 @@ def route(
     rate: float | None, seed: int, at_once: bool, sort: bool, slo_ttft: float | None, slo_tpot: float | None,
     as_json: bool, plot: Path | None,
 ) -> None:  # fmt: skip
-    """Simulate one replica that serves a trace (--trace FILE or --synthetic NAME) and print what it was like."""
+    """Simulate one replica that serves a trace (--trace FILE or --synthetic NAME) and print what it was like.
+
+    The exit code is 2 where an option cannot be meant, and 1 where a file or the function in it is wrong.
+    """
     if (file is None) == (synthetic is None):
         raise click.UsageError("give one trace: --trace FILE, or --synthetic conv (or code) where there is no file.")
     if file and rate is not None:

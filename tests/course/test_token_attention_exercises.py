@@ -358,6 +358,30 @@ def test_the_scripts_that_expose_a_generation_pass_on_right_allocators() -> None
             assert kv_cache.first_violation(log) is not None
 
 
+# --- what a sentence may say ------------------------------------------------------------------------------
+
+
+def test_a_sentence_says_what_happens_and_calls_a_cause_an_example() -> None:
+    """Neither `/` nor `np.unique` stands in these answers: what is there is the behaviour that they lead to, too."""
+
+    def wasted(lengths: Any, reserve: Any) -> Any:
+        n = reserve[1] if len(reserve) > 1 else 1
+        per_request = [n - length if reserve[0] == "max" else -length % n for length in lengths]
+        return np.array(per_request).sum()  # 0.0 of an empty array
+
+    class TokenAllocator(Sets):
+        def look_for_bad(self, slots: list[int]) -> None:
+            if not self.held.issuperset(slots):
+                raise ValueError("not held")
+
+    for name, candidate, behaviour, cause in (
+        ("wasted_slots", wasted, "the right number, as a float", "`/`"),
+        ("TokenAllocator", TokenAllocator, "a slot twice in one free is freed once", "np.unique"),
+    ):
+        text = str(exercise(name).judge(candidate))
+        assert text.index(behaviour) < text.index("For example") < text.index(cause)
+
+
 # --- counting and attention -------------------------------------------------------------------------------
 
 
