@@ -88,10 +88,24 @@ def json_number(value: Exact) -> int | float:
 
 
 def gb(num_bytes: Exact | float) -> str:
-    """Bytes in units of 1e9, three significant digits or two decimals: "31.41"."""
-    return f"{float(num_bytes) / GB:,.2f}"
+    """Bytes in units of 1e9: 31406250000 are "31.41"."""
+    return decimals(float(num_bytes) / GB)
 
 
 def gib(num_bytes: Exact | float) -> str:
     """Bytes in units of 2^30: 31.41 GB are "29.25"."""
-    return f"{float(num_bytes) / GIB:,.2f}"
+    return decimals(float(num_bytes) / GIB)
+
+
+def decimals(value: float) -> str:
+    """Two decimals, and two significant digits for what would be "0.00" in them.
+
+    >>> decimals(1234.567), decimals(0.000314), decimals(0)
+    ('1,234.57', '0.00031', '0.00')
+    """
+    return f"{value:.2g}" if 0 < value < 0.01 else f"{value:,.2f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and what it counts: "1 rank", "64 ranks"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

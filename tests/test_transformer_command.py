@@ -48,6 +48,10 @@ def test_the_table_and_the_list():
     assert result.exit_code == 0
     for word in ("68,976,648,192", "GB", "GiB", "SwiGLU of 28672", "MLP gated product", "2205.05198"):
         assert word in " ".join(result.stdout.split())
+    assert "1 sequence of 2,048 tokens" in result.stdout
+    tiny = run("--config", "gpt2", "--seq", 1).stdout
+    assert "1 sequence of 1 token" in tiny
+    assert " 0.00 " not in tiny  # a kilobyte is not nothing
     listed = run().stdout
     assert all(name in listed for name in PRESETS)
     assert json.loads(run("--json").stdout)["gpt2"] == 124_439_808
@@ -60,6 +64,18 @@ def test_the_table_and_the_list():
         (("--config", "gpt2", "--seq", 2048), "gpt2 has positions for 1024 tokens, got seq = 2048."),
         (("--config", "gpt2", "--seq", 0), "--seq must be a whole number of at least 1, got 0."),
         (("--config", "gpt2", "--batch", "1.5"), "--batch must be a whole number of at least 1, got 1.5."),
+        (
+            ("--config", "llama-7b", "--tensor-parallel", 3),
+            "tensor_parallel = 3 ranks cannot share 32 heads of llama-7b evenly.",
+        ),
+        (
+            ("--config", "llama-70b", "--tensor-parallel", 16),
+            "tensor_parallel = 16 ranks cannot share 8 key heads of llama-70b evenly.",
+        ),
+        (
+            ("--config", "gpt2", "--tensor-parallel", 4, "--sequence-parallel", "--seq", 30),
+            "tensor_parallel = 4 ranks cannot share 30 tokens (sequence parallelism) of gpt2 evenly.",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, sentence):

@@ -1,6 +1,7 @@
 """`labkit zero` and `labkit observe`: what they print, and what they refuse in one sentence."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -77,8 +78,23 @@ def test_the_table_names_its_units_and_what_is_counted():
     assert "46.41" in other
     assert "2 *" in other
     assert "not a stage that this source answers for" in other
-    every = run("zero", "--params", "7.5e9", "--world", 64, "--assume", "all").stdout
-    assert all(name in every for name in ASSUMPTIONS)
+    every = run("zero", "--params", "7.5e9", "--world", 64, "--assume", "all", "--gpu-bytes", "32e9").stdout
+    rows = [line.split() for line in every.splitlines()]
+    assert all(any(row[:1] == [name] for row in rows) for name in ASSUMPTIONS)  # whole names, in 80 columns
+    assert "5 parameters, 1 rank" in " ".join(run("zero", "--params", 5, "--world", 1).stdout.split())
+    assert "1 ranks" not in run("zero", "--params", 5, "--world", 1).stdout
+
+
+def test_the_bytes_in_a_row_are_those_that_its_figures_are_made_of():
+    """DeepSpeed counts 20 at stage 2 and 18 at stage 3; on one rank nothing is divided."""
+    text = run("zero", "--params", "1e9", "--world", 1, "--assume", "deepspeed").stdout
+    rows = re.findall(r"^ +(\d) +(?:\* +)?\w+ +(\d+)\+(\d+)\+(\d+) +([\d.]+)", text, re.MULTILINE)
+    shown = {stage: (sum(map(int, sizes)), float(gigabytes)) for stage, *sizes, gigabytes in rows}
+    assert shown == {"0": (20, 20.0), "1": (20, 20.0), "2": (20, 20.0), "3": (18, 18.0)}
+    every = run("zero", "--params", "1e9", "--world", 1, "--assume", "all").stdout.splitlines()
+    (at,) = [number for number, line in enumerate(every) if line.strip().startswith("deepspeed ")]
+    assert "2+6+12" in every[at]
+    assert "2+4+12" in every[at + 1]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +108,14 @@ def test_the_table_names_its_units_and_what_is_counted():
         (("--params", "7e9", "--world", "2.5"), "--world must be a whole number of at least 1, got 2.5."),
         (("--params", "7e9", "--world", 2, "--stage", 5), "stage must be 0, 1, 2 or 3, got 5."),
         (("--params", "7e9", "--world", 2, "--micro-batches", 0), "--micro-batches must be a whole number"),
+        (
+            ("--params", "7e9", "--world", 2, "--largest-layer", 9),
+            "--largest-layer changes nothing here: only deepspeed adds that layer, and only at stage 3.",
+        ),
+        (
+            ("--params", "7e9", "--world", 2, "--largest-layer", 9, "--assume", "deepspeed", "--stage", 2),
+            "--largest-layer changes nothing here",
+        ),
         (("--params", "7e9", "--world", 2, "--assume", "me"), "There is no assumption called 'me'; there are paper"),
     ],
 )

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from labkit.commands.whole_number import OneSentence, WholeNumber, one_sentence
-from labkit.quantities import json_number
+from labkit.quantities import counted, json_number
 from labkit.transformer import find_shape
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def observe(
         chosen = modes or tuple(mode.name for mode in MODES.values() if mode.fsdp or not fake)
         notes = {name: find_mode(name).note for name in chosen}
         shape = find_shape(config) if config else SMALL
-        Console(stderr=True).print(f"Training {len(chosen)} x on {world_size} ranks ...", style="dim")
+        Console(stderr=True).print(
+            f"Training in {counted(len(chosen), 'mode')} on {counted(world_size, 'rank')} ...", style="dim"
+        )
         try:
             seen = _watch(chosen, world_size, shape, micro_batches, timeout_s, fake, rank or 0)
         except RankError as error:
@@ -63,7 +65,7 @@ def observe(
         print(json.dumps(as_data, indent=2, ensure_ascii=False))
         return
     console = Console()
-    console.print(_table(f"{shape.num_params:,} parameters, {world_size:,} ranks", comparisons))
+    console.print(_table(f"{shape.num_params:,} parameters, {counted(world_size, 'rank')}", comparisons))
     for mode, rows in comparisons.items():
         reasons = dict.fromkeys(row.because for row in rows if not row.agree)
         console.print(f"[bold]{mode}[/bold]: {notes[mode]}", *(f"{reason}." for reason in reasons))

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from labkit.commands.whole_number import WholeNumber, one_sentence
-from labkit.quantities import Exact, gb, gib, json_number
+from labkit.quantities import Exact, counted, decimals, gb, gib, json_number
 from labkit.transformer import (
     PRESETS,
     RECOMPUTE,
@@ -82,8 +82,9 @@ def transformer(
 def _numbers_table(shape: TransformerShape, seq: int, batch: int, numbers: dict[str, Exact]) -> Table:
     kind = "SwiGLU" if shape.gated else "GELU"
     table = Table(
-        title=f"{shape.name}: {shape.layers} layers of {shape.hidden}, {shape.heads} heads "
-        f"({shape.kv_heads} for keys), {kind} of {shape.ffn}, \n{shape.vocab:,} words, bf16; {batch} x {seq} tokens",
+        title=f"{shape.name}: {counted(shape.layers, 'layer')} of {shape.hidden}, "
+        f"{counted(shape.heads, 'head')} ({shape.kv_heads} for keys), {kind} of {shape.ffn},\n"
+        f"{shape.vocab:,} words, bf16; {counted(batch, 'sequence')} of {counted(seq, 'token')}",
         caption_justify="left",
         caption="GB = 1e9 bytes, GiB = 2^30. The formula (arXiv 2205.05198) is made for GELU of 4h with dropout; "
         "the list is what the kit's own layer keeps. FLOPs: matrix products only, a multiply-add is 2.",
@@ -112,7 +113,7 @@ def _layer_table(layer: tuple[SavedTensor, ...]) -> Table:
     table.add_column("tensor")
     table.add_column("MB", justify="right")
     for tensor in layer:
-        table.add_row(tensor.name, f"{float(tensor.num_bytes) / 1e6:,.2f}")
+        table.add_row(tensor.name, decimals(float(tensor.num_bytes) / 1e6))
     return table
 
 

@@ -5,11 +5,12 @@ from collections import Counter
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from labkit.commands.whole_number import WholeNumber, one_sentence
-from labkit.quantities import gb, gib, json_number
+from labkit.quantities import QuantityError, counted, gb, gib, json_number
 from labkit.zero.assumptions import ASSUMPTIONS, Answer, ask, find_assumption
 from labkit.zero.communication import comm_elements, step_collectives
 from labkit.zero.planner import Plan, plans_by_stage
@@ -51,6 +52,7 @@ def zero(
     with one_sentence():
         stages = STAGES if stage is None else (check_stage(stage),)
         names = list(ASSUMPTIONS) if assume == "all" else [find_assumption(assume).name]
+        _check_largest_layer(largest_layer, names, stages)
     answers = {
         name: {s: ask(name, num_params, world_size, s, largest_layer_params=largest_layer) for s in stages}
         for name in names
@@ -68,7 +70,7 @@ def zero(
         print(json.dumps(as_data if assume == "all" else as_data[names[0]], indent=2))
         return
     console = Console()
-    title = f"{num_params:,} parameters, {world_size:,} ranks"
+    title = f"{counted(num_params, 'parameter')}, {counted(world_size, 'rank')}"
     if assume == "all":
         console.print(_sources_table(title, answers, stages, plans))
         for name in names:
@@ -80,6 +82,15 @@ def zero(
         if gpu_bytes is not None:
             console.print(_plans_table(plans[assume], world_size, gpu_bytes))
     console.print(_CONVENTIONS, style="dim")
+
+
+def _check_largest_layer(largest_layer: int, names: list[str], stages: tuple[int, ...]) -> None:
+    """An option that would change nothing is refused, not ignored."""
+    adding = [name for name, row in ASSUMPTIONS.items() if row.adds_largest_layer]
+    if largest_layer and not (3 in stages and set(adding) & set(names)):
+        raise QuantityError(
+            f"--largest-layer changes nothing here: only {' and '.join(adding)} adds that layer, and only at stage 3."
+        )
 
 
 def _as_data(name: str, stage: int, answer: Answer, sent: Any, detail: bool) -> dict[str, Any]:
@@ -97,17 +108,19 @@ def _as_data(name: str, stage: int, answer: Answer, sent: Any, detail: bool) -> 
 
 def _stages_table(title: str, name: str, answers: dict[int, Answer], sent: dict[int, Any], micro_batches: int) -> Table:
     row = ASSUMPTIONS[name]
-    table = Table(title=f"Model states per rank: {title}", caption=f"{row.source}: {row.why}", caption_justify="left")
+    table = Table(title=f"Model states per rank: {title}", box=box.SIMPLE_HEAD, collapse_padding=True)
+    table.caption, table.caption_justify = f"{row.source}: {row.why}", "left"
     table.add_column("stage")
     table.add_column("divided")
-    for heading in ("GB", "GiB", "elements sent"):
-        table.add_column(heading, justify="right")
-    table.add_column("collectives")
+    for heading in ("bytes\neach", "GB", "GiB", "elements\nsent"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("collectives", no_wrap=True)
     for stage, answer in answers.items():
         divided = [kind for kind, split in zip(answer.states._fields, SPLIT[stage], strict=True) if split]
         table.add_row(
             f"{stage}{'' if answer.offered else ' *'}",
             "\n".join(divided) or "nothing",
+            row.label(stage),
             gb(answer.state_bytes),
             gib(answer.state_bytes),
             f"{float(sent[stage]):.4g}",
@@ -139,19 +152,20 @@ def _collectives(stage: int, micro_batches: int) -> str:
 def _sources_table(
     title: str, answers: dict[str, dict[int, Answer]], stages: tuple[int, ...], plans: dict[str, Plans]
 ) -> Table:
-    table = Table(title=f"Model states per rank in GB, by source: {title}")
-    table.add_column("source", overflow="fold")
-    table.add_column("bytes")
+    table = Table(title=f"Model states per rank in GB, by source:\n{title}", box=box.SIMPLE_HEAD, collapse_padding=True)
+    table.add_column("source", no_wrap=True)
+    table.add_column("bytes\neach", no_wrap=True)
     for stage in stages:
-        table.add_column(f"stage {stage}", justify="right")
+        table.add_column(f"stage\n{stage}", justify="right", no_wrap=True)
     if any(plans.values()):
-        table.add_column("fits: stage\non GPUs")
+        table.add_column("fits:\nstage\non GPUs", no_wrap=True)
     for name, by_stage in answers.items():
         cells = [gb(answer.state_bytes) if answer.offered else "-" for answer in by_stage.values()]
         if plans[name]:
             fits = (plan for stage, plan in plans[name].items() if plan and by_stage[stage].offered)
             cells.append(next((f"{plan.stage} on {plan.world_size:,}" for plan in fits), "none"))
-        table.add_row(name, "+".join(map(str, ASSUMPTIONS[name].bytes_per_param)), *cells)
+        labels = dict.fromkeys(ASSUMPTIONS[name].label(stage) for stage in by_stage if by_stage[stage].offered)
+        table.add_row(name, "\n".join(labels), *cells)
     return table
 
 
@@ -186,7 +200,7 @@ def _plan_as_data(plans: Plans, stage: int) -> dict[str, Any]:
 
 
 def _plans_table(plans: Plans, world_size: int, gpu_bytes: int) -> Table:
-    table = Table(title=f"The fewest GPUs of {gb(gpu_bytes)} GB, at most {world_size:,}")
+    table = Table(title=f"The fewest GPUs of {gpu_bytes / 1e9:g} GB, at most {world_size:,}")
     for heading in ("stage", "GPUs", "GB", "elements sent"):
         table.add_column(heading, justify="right")
     for stage, plan in plans.items():

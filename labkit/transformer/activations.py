@@ -43,7 +43,7 @@ def activation_bytes(
     input, 2sbh. `flash=True` drops the matrices too, and keeps 4 bytes per head and token in their place.
 
     A formula, not a measurement: it leaves out the statistics of the norms, the embedding, and the logits,
-    and it knows no SwiGLU. `saved_tensors` does.
+    and it knows no SwiGLU. `saved_tensors` does. Nor does it ask whether t ranks can share a heads evenly.
     """
     s, b, h, a = (
         whole_number(value, name)
@@ -86,10 +86,11 @@ def saved_tensors(
 
     `labkit.transformer.models` is the layer meant: other code keeps other things (an RMSNorm that
     computes in fp32, a softmax in fp32). `mask_bytes` is 1 in the published formula; to equal PyTorch's
-    CPU and meta kernels it is `bytes_per_element`. Raises QuantityError for more tokens than positions.
+    CPU and meta kernels it is `bytes_per_element`. Raises QuantityError for more tokens than positions, and
+    for tensor-parallel ranks that cannot share the layer evenly.
     """
     tokens = shape.check_seq(seq) * whole_number(batch, "batch")
-    t = _check_split(tensor_parallel, recompute)
+    t = shape.check_tensor_parallel(_check_split(tensor_parallel, recompute), seq, sequence_parallel=sequence_parallel)
     if recompute == "full":
         rows = [("layer input", tokens * shape.hidden * bytes_per_element, WHOLE)]
     else:

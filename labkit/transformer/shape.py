@@ -51,6 +51,21 @@ class TransformerShape:
             raise QuantityError(f"{self.name} has positions for {self.positions} tokens, got seq = {seq}.")
         return whole_number(seq, "seq")
 
+    def check_tensor_parallel(self, num_ranks: int, seq: int, *, sequence_parallel: bool = False) -> int:
+        """`num_ranks`, if that many can share a layer evenly; QuantityError that says what they cannot.
+
+        Whole heads, key heads among them, and the MLP's width are divided; with sequence parallelism the tokens too.
+        """
+        t = whole_number(num_ranks, "tensor_parallel")
+        divided = {f"{self.heads} heads": self.heads, f"{self.kv_heads} key heads": self.kv_heads}
+        divided[f"an MLP of {self.ffn}"] = self.ffn
+        if sequence_parallel:
+            divided[f"{seq} tokens (sequence parallelism)"] = seq
+        for what, count in divided.items():
+            if count % t:
+                raise QuantityError(f"tensor_parallel = {t} ranks cannot share {what} of {self.name} evenly.")
+        return t
+
     @property
     def num_params(self) -> int:
         """`transformer_params` of this shape."""

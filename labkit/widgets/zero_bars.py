@@ -135,7 +135,9 @@ def _draw_bars(axes: "Axes", by_stage: dict[int, StateBytes], assumption: Assump
 
 def _sentence(rows: Rows, assumption: Assumption, num_params: int, world_size: int) -> str:
     totals = ", ".join(f"stage {stage} {gb(states.total)} GB" for stage, states in rows.by_stage.items())
-    sizes = " + ".join(str(size) for size in assumption.bytes_per_param)
+    sizes = assumption.label(0)
+    if assumption.label(3) != sizes:
+        sizes += f" (at stage 3 {assumption.label(3)})"
     lines = [
         f"{num_params / 1e9:g} billion parameters on {_ranks(world_size)}, one of them: {totals}.",
         f"{assumption.source}: {sizes} bytes for parameters, gradients, optimizer; {assumption.why}.",

@@ -31,10 +31,15 @@ class Assumption:
     prints_gib_as_gb: bool = False
 
     def triple(self, stage: int) -> tuple[Exact, Exact, Exact]:
+        """Bytes per parameter at that stage."""
         return self.stage_3_bytes if stage == 3 and self.stage_3_bytes else self.bytes_per_param
 
+    def label(self, stage: int) -> str:
+        """The same as a reader sees it: "2+2+12"."""
+        return "+".join(map(str, self.triple(stage)))
 
-_DEEPSPEED_SPLIT = "fp32 gradients beside the fp16 ones, 2+2+4+12 = 20 bytes in all"
+
+_BOTH_GRADIENTS = "fp32 gradients beside the fp16 ones, 2+(2+4)+12 = 20 bytes in all"
 
 ASSUMPTIONS: dict[str, Assumption] = {
     row.name: row
@@ -49,7 +54,8 @@ ASSUMPTIONS: dict[str, Assumption] = {
             "deepspeed",
             "DeepSpeed 0.19, estimate_zero2/3_model_states_mem_needs",
             (2, 6, 12),
-            f"{_DEEPSPEED_SPLIT}; stage 3 adds the largest layer; prints GiB and calls them GB",
+            f"{_BOTH_GRADIENTS}; at stage 3 it counts 18, 2+4+12, and adds 4 for each parameter of the largest layer; "
+            "prints GiB and calls them GB",
             offered=(2, 3),
             stage_3_bytes=(2, 4, 12),
             adds_largest_layer=True,
@@ -99,7 +105,7 @@ ASSUMPTIONS: dict[str, Assumption] = {
             "ultra-scale-fp32-grads",
             "Hugging Face ultra-scale playbook, table for bf16 with fp32 gradient accumulation",
             (2, 6, 12),
-            _DEEPSPEED_SPLIT,
+            _BOTH_GRADIENTS,
             offered=(0,),
         ),
         Assumption(
