@@ -12,6 +12,7 @@ from typing import Any
 from labkit.course.apart import LIMIT_S, Answer, Probe, ask, ask_here
 from labkit.course.compare import Difference
 from labkit.course.describe import describe, shortened
+from labkit.course.naming import Mistake, Second, Told, View, name_by_numbers, name_together
 
 Candidate = Callable[..., Any]
 MAX_OWN_ANSWERS = 10_000  # kept by an exercise: all wrong answers to all cases of the matrix's five seeds, and more
@@ -52,11 +53,9 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Wrong:
+class Wrong(Mistake):
     """A plausible wrong answer: its name, the sentence a learner should read, and the candidate."""
 
-    name: str
-    sentence: str
     candidate: Any
     never_ends: bool = False
 
@@ -123,6 +122,10 @@ class Exercise:
         hints: a question, the idea, pseudo-code.
         probe: (candidate, case) -> plain data; `call` unless the candidate is a class or takes tensors.
         note: values of all cases -> what the answer cost, counted, for the green line.
+        seconds: mistakes that hide the name of another when both are made.
+        diagnosis: (case, wrong value) -> the name of the mistake that its own numbers show, or None: for answers
+            that choose, of which the bank cannot hold every choice.
+        names_in_part: whether a mistake may be named that shows in some of the failing cases only.
     """
 
     name: str
@@ -139,6 +142,9 @@ class Exercise:
     probe: Probe = call
     limit_s: float = LIMIT_S
     note: Callable[[Sequence[Case], Sequence[Any]], str] | None = None
+    seconds: Sequence[Second] = ()
+    names_in_part: bool = False
+    diagnosis: Callable[[Case, Any], str | None] | None = None
     lab: str = ""  # filled in by the lab that lists it
     wrong_answers: list[Wrong] = field(default_factory=list)
     right_answers: list[Right] = field(default_factory=list)
@@ -193,8 +199,8 @@ class Exercise:
             return Verdict(self.name, len(cases), seed, (), note)
         failing.sort(key=lambda item: (item[1].outcome in ("not-reached", "not-written"), item[0].weight()))
         known = self._recognise(cases, answers, [case for case, _, _ in failing])
-        tail = f"\n  this behaves like *{known.name}*: {known.sentence}" if known else ""
-        name = known.name if known else None
+        told = Told(known.name, f"this behaves like {known}") if known else self._name_together(failing)
+        name, tail = (told.name, f"\n  {told.text}") if told else (None, "")
         findings = tuple(
             Finding(case, name, self._message(case, answer, why) + tail, why.asked and f"{self.name}{why.asked}")
             for case, answer, why in failing
@@ -257,6 +263,24 @@ class Exercise:
         failing_ids = {id(case) for case in failing}
         passing = [case for case in cases if id(case) not in failing_ids]
         return min(alike, key=lambda wrong: self._num_different(wrong, passing, by_case))
+
+    def _name_together(self, failing: Sequence[tuple[Case, Answer, Any]]) -> Told | None:
+        """What to say of an answer that no single wrong one explains, where the exercise allows it."""
+        failing = [each for each in failing if each[1].outcome not in ("not-written", "not-reached")]
+        if not failing:
+            return None
+        if self.diagnosis:
+            shown = [self.diagnosis(case, a.value) if a.outcome == "value" else None for case, a, _ in failing]
+            return name_by_numbers(self.wrong_answers, shown)
+        if not (self.seconds or self.names_in_part):
+            return None
+
+        def alike(wrong: Wrong, number: int, view: View) -> bool:
+            case, answer, _ = failing[number]
+            return not wrong.never_ends and same_answer(view(self._own_answer(wrong, case)), view(answer))
+
+        answers = [answer for _, answer, _ in failing]
+        return name_together(self.wrong_answers, answers, self.seconds, self.names_in_part, alike)
 
     def _same_answers(
         self, wrong: Wrong, cases: Sequence[Case], answers: Sequence[Answer], any_dtype: bool = False

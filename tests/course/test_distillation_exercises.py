@@ -21,8 +21,8 @@ from labkit.course.exercise import Exercise
 from labkit.course.exercises.distillation import LAB
 
 # The package gives these names to the exercises, so the modules are asked for by theirs.
-kd_module, train_module = (
-    import_module(f"labkit.course.exercises.distillation.{name}") for name in ("kd_loss", "train_student")
+kd_module, train_module, tensors_module = (
+    import_module(f"labkit.course.exercises.distillation.{name}") for name in ("kd_loss", "train_student", "tensors")
 )
 
 NAMES = ("soft_targets", "kd_loss", "train_student", "paired_t", "hint_loss")
@@ -141,7 +141,7 @@ def test_declaring_the_lab_does_not_wait_for_torch() -> None:
 def test_the_closed_form_is_scipys_value_and_its_finite_differences(seed: int) -> None:
     for case in exercise("kd_loss").make_cases(seed):
         student = case.args[0]
-        value, gradient = kd_module.closed_form(*case.args)
+        value, gradient = tensors_module.closed_form(*case.args)
 
         def loss(flat: np.ndarray, case: Any = case) -> float:
             _, teacher, labels, temperature, alpha = case.args
@@ -159,7 +159,7 @@ def test_the_closed_form_is_scipys_value_and_its_finite_differences(seed: int) -
 
 def test_the_oracles_are_numpy_and_know_no_answer() -> None:
     tried = 0
-    for module in (kd_module, train_module):
+    for module in (kd_module, train_module, tensors_module):
         tree = ast.parse(inspect.getsource(module))
         judges = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
         for judge in judges:
@@ -167,13 +167,13 @@ def test_the_oracles_are_numpy_and_know_no_answer() -> None:
                 names = {node.id for node in ast.walk(judge) if isinstance(node, ast.Name)}
                 assert not names & {"torch", "F", "distill"}, judge.name
                 tried += 1
-    assert tried >= 4
+    assert tried >= 5
 
 
 def test_the_known_answers_of_a_pass_are_pytorchs_own() -> None:
     """torch's SGD and batch norm, where the judge computes both from their formulas."""
     case = exercise("train_student").make_cases(3)[-1]
-    images, labels, temperature, alpha, weights = case.args
+    images, labels, temperature, alpha, weights, _modes = case.args
     student, teacher = train_module._student(weights[0]), train_module._teacher(weights[1]).eval()
     optimizer = torch.optim.SGD(student.parameters(), lr=train_module.LEARNING_RATE)
     after, losses = [], []
@@ -267,6 +267,80 @@ def test_a_gradient_into_the_teacher_is_found_although_value_and_gradient_are_ri
     text = read("kd_loss", kd_loss)
     assert "the right loss, and a gradient that flows there too" in text
     assert "behaves like *the teacher learns too*" in text
+
+
+def without_detach(s, t, y, temperature, alpha, reduction):
+    log_q, p = F.log_softmax(s / temperature, dim=1), F.softmax(t / temperature, dim=1)
+    return (1 - alpha) * F.cross_entropy(s, y) + alpha * temperature**2 * F.kl_div(log_q, p, reduction=reduction)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "first"),
+    [
+        ("kd_loss", lambda *args: without_detach(*args, "mean"), "mean over the classes too"),
+        ("kd_loss", lambda *args: without_detach(*args, "sum"), "sum over the batch"),
+        ("hint_loss", lambda s, t, regressor: F.mse_loss(regressor(s), t), "mean over the features too"),
+        ("hint_loss", lambda s, t, regressor: (regressor(s) - t).square().sum() / 2, "sum over the batch"),
+    ],
+)
+def test_a_missing_detach_does_not_hide_another_mistake_and_is_named_with_it(
+    name: str, answer: object, first: str
+) -> None:
+    text = read(name, answer)
+    assert f"two mistakes at once, *{first}*" in text
+    assert "and *the teacher learns too*" in text
+    assert "the teacher's features" in exercise("hint_loss").goal
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda logits, temperature: F.softmax(logits * temperature, dim=0), "*softmax over the batch*"),
+        (lambda logits, temperature: F.log_softmax(logits, dim=1), "*logarithms*"),
+    ],
+)
+def test_of_two_mistakes_in_soft_targets_one_is_named(answer: object, said: str) -> None:
+    text = read("soft_targets", answer)
+    assert f"cases that fail this behaves like {said}" in text
+    assert "on the others something else is wrong too" in text
+
+
+@pytest.mark.parametrize("wrong", exercise("soft_targets").wrong_answers, ids=lambda wrong: wrong.name)
+def test_a_plain_mistake_is_shown_on_plain_logits(wrong: Any) -> None:
+    case = exercise("soft_targets").judge(wrong.candidate).findings[0].case
+    assert (abs(case.args[0]).max() > 1000) == (wrong.name == "overflow")
+
+
+@pytest.mark.parametrize(
+    ("student_mode", "teacher_mode", "named"),
+    [
+        (None, None, "modes never set"),
+        (False, True, "modes exchanged"),
+        (True, None, "teacher's mode never set"),
+        (None, False, "student's mode never set"),
+        (True, True, "teacher in training mode"),
+        (False, False, "student in evaluation mode"),
+    ],
+)
+def test_a_mode_that_was_never_set_is_told_from_a_wrong_one(
+    student_mode: bool | None, teacher_mode: bool | None, named: str
+) -> None:
+    def train_student(student, teacher, optimizer, batches, temperature, alpha):
+        for model, mode in ((student, student_mode), (teacher, teacher_mode)):
+            if mode is not None:
+                model.train(mode)
+        losses = []
+        for images, labels in batches:
+            with torch.no_grad():
+                taught = teacher(images)
+            loss = distill.kd_loss(student(images), taught, labels, temperature, alpha)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return losses
+
+    assert f"behaves like *{named}*" in read("train_student", train_student)
 
 
 @pytest.mark.parametrize(

@@ -434,3 +434,76 @@ def test_a_summed_gradient_is_seen_with_adam_too() -> None:
 def test_plans_are_compared_as_a_whole() -> None:
     text = read("smallest_stage", lambda *sizes, **options: (3, 1, 192, 0))
     assert "came      (3, 1, 192, 0): another stage" in text
+
+
+def planner(passes, key):
+    """A planner with a way to count passes and a policy of its own."""
+
+    def choose_plan(num_params, gpu_bytes, gpus_per_node, num_nodes, reserved_bytes, micro_batches):
+        plans = []
+        for stage in range(4):
+            for gpus in range(gpus_per_node, gpus_per_node * num_nodes + 1, gpus_per_node):
+                used = zero.state_bytes(num_params, gpus, stage) + reserved_bytes
+                sent = passes(micro_batches)[stage] * num_params * Fraction(gpus - 1, gpus)
+                if used <= gpu_bytes:
+                    plans.append((stage, gpus, used, sent))
+        return min(plans, key=key, default=None)
+
+    return choose_plan
+
+
+@pytest.mark.parametrize("key", [lambda p: (p[1], p[3]), lambda p: (p[3], p[1]), lambda p: (p[1] * p[3], p[0])])
+@pytest.mark.parametrize(
+    ("passes", "named"),
+    [
+        (lambda K: (2, 2, 2, 3), "micro-batches forgotten"),
+        (lambda K: (2, 2, K + 1, K + 2), "stage 3 gathered once for the step"),
+    ],
+)
+def test_a_planner_that_miscounts_passes_is_named_whatever_is_dear_to_it(passes, named: str, key) -> None:
+    assert f"behaves like *{named}*" in read("choose_plan", planner(passes, key))
+
+
+def test_a_plan_with_right_numbers_that_is_beaten_gets_no_name_of_a_miscount() -> None:
+    text = read("choose_plan", planner(lambda K: (2, 2, K + 1, 3 * K), lambda p: (p[1] % 3, -p[3])))
+    assert "which is beaten by" in text
+    assert "behaves like" not in text
+
+
+@pytest.mark.parametrize(
+    ("full", "named"),
+    [
+        (lambda layers, sbh, t, whole: layers * 2 * sbh, "input of a recomputed layer never divided"),
+        (lambda layers, sbh, t, whole: Fraction(layers * 2 * sbh, t), "input of a recomputed layer divided"),
+        (lambda layers, sbh, t, whole: Fraction(2 * sbh, whole), "one recomputed layer"),
+        (lambda layers, sbh, t, whole: Fraction(layers * sbh, whole), "elements of a recomputed layer's input"),
+    ],
+)
+def test_what_is_wrong_about_full_recompute_is_said_of_full_recompute(full, named: str) -> None:
+    def activation_bytes(
+        seq, batch, hidden, heads, layers=1, *, tensor_parallel=1, sequence_parallel=False, recompute="none"
+    ):
+        options = {"sequence_parallel": sequence_parallel, "recompute": recompute}
+        if recompute == "full":
+            whole = tensor_parallel if sequence_parallel else 1
+            return full(layers, seq * batch * hidden, tensor_parallel, whole)
+        return transformer.activation_bytes(
+            seq, batch, hidden, heads, layers, tensor_parallel=tensor_parallel, **options
+        )
+
+    assert f"behaves like *{named}*" in read("activation_bytes", activation_bytes)
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        (lambda question, calculator: None, "finds nothing"),
+        (
+            lambda question, calculator: {"num_params": 3} if question == "state_bytes" else None,
+            "an input that was right",
+        ),
+        (lambda question, calculator: True, "true or false"),
+    ],
+)
+def test_a_test_that_shows_nothing_is_named(answer, named: str) -> None:
+    assert f"behaves like *{named}*" in read("failing_input", answer)

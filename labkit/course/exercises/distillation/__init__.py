@@ -14,5 +14,6 @@ LAB = LabSpec(
     summary="teach a small network with a large one's soft answers, and measure over seeds where that helps",
     needs="a training loop in PyTorch; softmax and cross-entropy",
     hardware="any laptop",
+    version=2,
     exercises=(soft_targets, kd_loss, train_student, paired_t, hint_loss),
 )

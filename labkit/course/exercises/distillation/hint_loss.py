@@ -11,6 +11,7 @@ from labkit.course.exercises.distillation.tensors import (
     compare_loss,
     leaf,
     on_one_thread,
+    teacher_learns_too,
     with_gradients,
     write_back,
 )
@@ -85,11 +86,14 @@ hint_loss = Exercise(
     name="hint_loss",
     signature="hint_loss(student_features, teacher_features, regressor)",
     goal="Return half the squared distance between regressor(student_features) and the teacher's features, summed over"
-    " everything but the batch and averaged over the batch, as a scalar tensor.",
+    " everything but the batch and averaged over the batch, as a scalar tensor whose gradient reaches the student's"
+    " features and the regressor, and not the teacher's features.",
     cases=_cases,
     judge_case=_judge,
     probe=_probe,
     note=_note,
+    seconds=(teacher_learns_too("teacher_features"),),
+    names_in_part=True,
     hints=(
         "The student has 16 features and the teacher 256. Who translates, and who has to learn the translation?",
         "The regressor guesses the teacher's features from the student's. Both learn from the gap, the"

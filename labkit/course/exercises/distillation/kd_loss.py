@@ -11,7 +11,15 @@ import numpy as np
 
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case, Exercise
-from labkit.course.exercises.distillation.tensors import compare_loss, leaf, on_one_thread, with_gradients, write_back
+from labkit.course.exercises.distillation.tensors import (
+    closed_form,
+    compare_loss,
+    leaf,
+    on_one_thread,
+    teacher_learns_too,
+    with_gradients,
+    write_back,
+)
 from labkit.course.on_first_use import F, torch
 
 HUGE = 1e4
@@ -64,25 +72,6 @@ def _judge(case: Case, value: Any) -> Difference | None:
     return compare_loss(loss, {"student_logits": gradient}, value, constant="teacher_logits")
 
 
-def closed_form(
-    student: np.ndarray, teacher: np.ndarray, labels: np.ndarray, temperature: float, alpha: float
-) -> tuple[float, np.ndarray]:
-    """The loss and its gradient at the student's logits, from the formulas, in NumPy."""
-    one_hot = np.eye(student.shape[1])[labels]
-    log_s, log_hot, log_cold = (_log_softmax(each) for each in (student, student / temperature, teacher / temperature))
-    taught = np.exp(log_cold)
-    hard = -(one_hot * log_s).sum(axis=1).mean()
-    soft = (taught * (log_cold - log_hot)).sum(axis=1).mean()
-    pulls = (1 - alpha) * (np.exp(log_s) - one_hot) + alpha * temperature * (np.exp(log_hot) - taught)
-    return float((1 - alpha) * hard + alpha * temperature**2 * soft), pulls / len(student)
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    result: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return result
-
-
 def _note(cases: Sequence[Case], values: Sequence[Any]) -> str:
     num_entries = sum(case.args[0].size for case in cases)
     return f"Value and gradient, {num_entries} numbers, are those of the closed form."
@@ -97,6 +86,8 @@ kd_loss = Exercise(
     judge_case=_judge,
     probe=_probe,
     note=_note,
+    seconds=(teacher_learns_too("teacher_logits"),),
+    names_in_part=True,
     hints=(
         "Which of the two terms sees the temperature? And over what does a KL divergence add up, over what is it"
         " averaged?",

@@ -30,8 +30,9 @@ def _cases(seed: int, tier: str) -> list[Case]:
         Case("two images, T = 4", (two(), 4)),
         Case("as many images as classes, T = 3", (logits(3, 3), 3)),
         Case("all logits alike, T = 2", (np.full((1, 4), 1.5), 2)),
-        Case("logits of 10,000, T = 5", (np.array([[1e4, 1e4 - 5, -1e4]]), 5)),
-        Case("logits of -10,000, T = 5", (np.array([[-1e4, -1e4 - 5]]), 5)),
+        # Larger than those above: the smallest that fails is shown, and plain mistakes belong on plain logits.
+        Case("logits of 10,000, T = 5", (1e4 - np.array([[0.0, 5, 2e4, 1e4, 9, 3, 15, 8, 1, 30]]), 5)),
+        Case("logits of -10,000, T = 5", (-1e4 - np.array([[0.0, 5, 1, 7, 3, 2, 11, 20, 4, 9]]), 5)),
         Case("random", (logits(4, 10), round(float(rng.uniform(1.5, 6)), 2))),
         Case("random, T below 1", (logits(5, 7), round(float(rng.uniform(0.3, 0.8)), 2))),
     ]
@@ -60,6 +61,7 @@ soft_targets = Exercise(
     cases=_cases,
     judge_case=_judge,
     probe=_probe,
+    names_in_part=True,
     hints=(
         "Logits 4 and 0 are e⁴ to 1 after softmax. What are they when both are divided by 4 first?",
         "The temperature divides the logits, before anything is exponentiated; then each image's row is normalised to a"

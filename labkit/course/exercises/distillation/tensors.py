@@ -13,6 +13,7 @@ import numpy as np
 from labkit.course.apart import Probe
 from labkit.course.compare import Difference, describe_typed
 from labkit.course.describe import describe
+from labkit.course.naming import Second
 from labkit.course.on_first_use import OnFirstUse, torch
 
 distill: Any = OnFirstUse("labkit.distill")
@@ -54,6 +55,19 @@ def with_gradients(loss: Any, leaves: Mapping[str, Any]) -> dict[str, Any]:
     if loss.ndim == 0 and loss.requires_grad:
         gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
     return {"loss": loss, **{f"at {name}": gradient for name, gradient in zip(leaves, gradients, strict=True)}}
+
+
+def teacher_learns_too(constant: str) -> Second:
+    """A gradient that also flows to the constant argument: beside another mistake it would hide that one's name."""
+    key = f"at {constant}"
+
+    def shows(value: Any) -> bool:
+        return isinstance(value, dict) and value.get(key) is not None and bool(np.any(value[key]))
+
+    def without(value: Any) -> Any:
+        return {name: each for name, each in value.items() if name != key} if isinstance(value, dict) else value
+
+    return Second("the teacher learns too", shows, without)
 
 
 def compare_loss(
@@ -110,3 +124,22 @@ def _gradient_beside(expected: np.ndarray, value: Any, name: str) -> str:
     if abs(factor - 1) < 1e-3:
         return f"{said}: this one is right"
     return f"{said}: the right direction, {factor:.4g} times as long, so another scale than the specified one"
+
+
+def closed_form(
+    student: np.ndarray, teacher: np.ndarray, labels: np.ndarray, temperature: float, alpha: float
+) -> tuple[float, np.ndarray]:
+    """kd_loss and its gradient at the student's logits, from the formulas, in NumPy."""
+    one_hot = np.eye(student.shape[1])[labels]
+    log_s, log_hot, log_cold = (_log_softmax(each) for each in (student, student / temperature, teacher / temperature))
+    taught = np.exp(log_cold)
+    hard = -(one_hot * log_s).sum(axis=1).mean()
+    soft = (taught * (log_cold - log_hot)).sum(axis=1).mean()
+    pulls = (1 - alpha) * (np.exp(log_s) - one_hot) + alpha * temperature * (np.exp(log_hot) - taught)
+    return float((1 - alpha) * hard + alpha * temperature**2 * soft), pulls / len(student)
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    result: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result

@@ -1,8 +1,9 @@
 """`train_student(student, teacher, optimizer, batches, …)`: the student learns, the teacher only speaks.
 
 The probe's student normalises its batch and its teacher has dropout and batch statistics, both in the wrong mode at
-first; gradients of something else lie in the student. So whatever a pass forgets changes the numbers. The wrong and
-the right answers are in `train_student_bank.py`.
+first; gradients of something else lie in the student. So whatever a pass forgets changes the numbers. In one case both
+are in the right mode already: who sets no mode is right there, and who sets a wrong one is not. The wrong and the right
+answers are in `train_student_bank.py`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,29 +13,43 @@ import numpy as np
 
 from labkit.course.compare import Difference, compare_arrays, compare_number, describe_typed
 from labkit.course.exercise import Case, Exercise
-from labkit.course.exercises.distillation.kd_loss import closed_form
-from labkit.course.exercises.distillation.tensors import ABSOLUTE, RELATIVE, on_one_thread
+from labkit.course.exercises.distillation.tensors import ABSOLUTE, RELATIVE, closed_form, on_one_thread
 from labkit.course.on_first_use import torch
 
 LEARNING_RATE = 0.5
 LEFT_OVER = 0.3  # a gradient that lies in the student from before
 EPS = 1e-5  # of BatchNorm1d
-NAMES = ("images of each batch", "labels of each batch", "temperature", "alpha", "weights of student and teacher")
+NAMES = (
+    "images of each batch",
+    "labels of each batch",
+    "temperature",
+    "alpha",
+    "weights of student and teacher",
+    "modes of both at first",
+)
 
 
 def _cases(seed: int, tier: str) -> list[Case]:
     rng = np.random.default_rng(seed)
 
-    def case(name: str, shape: tuple[int, int, int], num_classes: int, temperature: float, alpha: float) -> Case:
+    def case(
+        name: str,
+        shape: tuple[int, int, int],
+        num_classes: int,
+        temperature: float,
+        alpha: float,
+        modes: tuple[str, str] = ("evaluation", "training"),
+    ) -> Case:
         images = np.round(rng.normal(1, 2, shape), 2)  # batches, images of each, pixels
         labels = rng.integers(0, num_classes, shape[:2])
         weights = np.round(rng.normal(0, 1, (2, num_classes, shape[2])), 2)
-        return Case(name, (images, labels, temperature, alpha, weights), NAMES)
+        return Case(name, (images, labels, temperature, alpha, weights, modes), NAMES)
 
     return [
         case("one batch of two images", (1, 2, 2), 3, 2, 0.3),
         case("two batches of two images", (2, 2, 2), 3, 2, 0.3),
         case("two batches of three, T = 4", (2, 3, 2), 2, 4, 0.9),
+        case("both in the right mode already", (2, 3, 2), 3, 3, 0.6, ("training", "evaluation")),
         case("labels only", (2, 3, 3), 3, 2, 0.0),
         case("teacher only", (2, 4, 3), 2, 3, 1.0),
         case("three batches", (3, 6, 5), 4, round(float(rng.uniform(2, 6)), 2), round(float(rng.uniform(0.2, 0.8)), 2)),
@@ -43,10 +58,12 @@ def _cases(seed: int, tier: str) -> list[Case]:
 
 @on_one_thread
 def _probe(candidate: Any, case: Case) -> Any:
-    images, labels, temperature, alpha, weights = case.args
+    images, labels, temperature, alpha, weights, modes = case.args
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)  # of the dropout that a teacher in the wrong mode would do
-        student, teacher = _student(weights[0]).eval(), _teacher(weights[1]).train()
+        student, teacher = _student(weights[0]), _teacher(weights[1])
+        for model, mode in zip((student, teacher), modes, strict=True):
+            model.train(mode == "training")
         optimizer = PlainSGD(student.parameters())
         for parameter in student.parameters():
             parameter.grad = torch.full_like(parameter, LEFT_OVER)
@@ -107,7 +124,7 @@ def _with_weight(*layers: Any, weight: np.ndarray) -> Any:
 
 
 def _judge(case: Case, value: Any) -> Difference | None:
-    images, labels, temperature, alpha, weights = case.args
+    images, labels, temperature, alpha, weights, _modes = case.args
     weight, taught_by = weights
     losses, num_steps = value["losses"], len(value["weights"])
     expected = []

@@ -37,7 +37,20 @@ def _kd(s, t, y, temperature, alpha):
     return (1 - alpha) * F.cross_entropy(s, y) + alpha * temperature**2 * soft
 
 
-@train_student.wrong("teacher in training mode", "dropout makes a teacher contradict itself: call teacher.eval().")
+@train_student.wrong(
+    "modes never set", "whoever called before may have left any mode: student.train() and teacher.eval() come first."
+)
+@_for_each_batch
+def _(student, teacher, optimizer, images, labels, temperature, alpha):
+    with torch.no_grad():
+        taught = teacher(images)
+    return _learn(_kd(student(images), taught, labels, temperature, alpha), optimizer)
+
+
+@train_student.wrong(
+    "teacher's mode never set",
+    "a teacher that was left in training mode drops features at random: call teacher.eval().",
+)
 @_for_each_batch
 def _(student, teacher, optimizer, images, labels, temperature, alpha):
     student.train()
@@ -46,9 +59,25 @@ def _(student, teacher, optimizer, images, labels, temperature, alpha):
     return _learn(_kd(student(images), taught, labels, temperature, alpha), optimizer)
 
 
-@train_student.wrong("student in evaluation mode", "after an evaluation the student has to go back: student.train().")
+@train_student.wrong("student's mode never set", "after an evaluation the student has to go back: student.train().")
 @_for_each_batch
 def _(student, teacher, optimizer, images, labels, temperature, alpha):
+    return _learn(_kd(student(images), _ask(teacher, images), labels, temperature, alpha), optimizer)
+
+
+@train_student.wrong("teacher in training mode", "dropout makes a teacher contradict itself: call teacher.eval().")
+@_for_each_batch
+def _(student, teacher, optimizer, images, labels, temperature, alpha):
+    student.train()
+    with torch.no_grad():
+        taught = teacher.train()(images)
+    return _learn(_kd(student(images), taught, labels, temperature, alpha), optimizer)
+
+
+@train_student.wrong("student in evaluation mode", "a student learns in training mode: student.train().")
+@_for_each_batch
+def _(student, teacher, optimizer, images, labels, temperature, alpha):
+    student.eval()
     return _learn(_kd(student(images), _ask(teacher, images), labels, temperature, alpha), optimizer)
 
 

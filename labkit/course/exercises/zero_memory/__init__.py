@@ -18,6 +18,7 @@ LAB = LabSpec(
     summary="count what training keeps and sends, write ZeRO's three stages by hand, and watch the real ones",
     needs="NumPy; what parameters, gradients and an optimizer's state are",
     hardware="any laptop: ranks are virtual, or processes on this machine",
+    version=2,
     exercises=(
         transformer_params,
         state_bytes,

@@ -206,6 +206,28 @@ def _(seq, batch, hidden, heads, layers=1, **options):
     return _formula(seq, batch, hidden, heads, layers, t, sp or recompute == "full", recompute)
 
 
+@activation_bytes.wrong(
+    "input of a recomputed layer never divided",
+    "full recompute keeps 2sbh, and sequence parallelism divides them like everything else: 2sbh/t.",
+)
+def _(seq, batch, hidden, heads, layers=1, **options):
+    t, sp, recompute = _options(**options)
+    return _formula(seq, batch, hidden, heads, layers, t, sp and recompute != "full", recompute)
+
+
+@activation_bytes.wrong("one recomputed layer", "full recompute keeps the input of every layer: layers · 2sbh.")
+def _(seq, batch, hidden, heads, layers=1, **options):
+    t, sp, recompute = _options(**options)
+    return _formula(seq, batch, hidden, heads, 1 if recompute == "full" else layers, t, sp, recompute)
+
+
+@activation_bytes.wrong(
+    "elements of a recomputed layer's input", "bytes are asked for: an fp16 element takes 2, so 2sbh."
+)
+def _(seq, batch, hidden, heads, layers=1, **options):
+    return _formula(seq, batch, hidden, heads, layers, *_options(**options), full=1)
+
+
 @activation_bytes.wrong("no dropout", "the formula counts dropout masks and outputs: 34 and 5, not 32 and 2.")
 def _(seq, batch, hidden, heads, layers=1, **options):
     return _formula(seq, batch, hidden, heads, layers, *_options(**options), whole=8, matrices=2)

@@ -104,6 +104,34 @@ def _judge(case: Case, value: Any) -> Difference | None:
     return Difference("a plan that no other beats in GPUs and traffic", f"{describe(value)}, which is beaten by {said}")
 
 
+def _diagnose(case: Case, value: Any) -> str | None:
+    """The mistake that a plan's own numbers show, whatever was dear to whoever chose it."""
+    num_params, _, _, _, reserved_bytes, K = case.args
+    try:
+        stage, world = (int(each) for each in value[:2])
+        used, sent = (Fraction(each) for each in value[2:])
+        round_trip = num_params * Fraction(world - 1, world)
+        right_used = cluster_share(num_params, world, stage) + reserved_bytes
+        right_sent = passes(stage, K) * round_trip
+    except (TypeError, ValueError, KeyError, ZeroDivisionError, OverflowError):
+        return None
+    mistaken: dict[str, tuple[Fraction, Fraction]] = {
+        "micro-batches forgotten": (right_used, passes(stage, 1) * round_trip),
+        "stage 1 reduced for every micro-batch": (right_used, (K + 1 if stage == 1 else 0) * round_trip),
+        "stage 3 gathered once for the step": (right_used, (K + 2 if stage == 3 else 0) * round_trip),
+        "reserved bytes not in the plan": (right_used - reserved_bytes, right_sent),
+        "all ranks together": (right_used, right_sent * world),
+        "bytes sent": (right_used, right_sent * 2),
+    }
+    if _close(used, right_used) and _close(sent, right_sent):
+        return None  # its numbers are right; it is the choice that is not
+    return next((name for name, (u, s) in mistaken.items() if _close(used, u) and _close(sent, s)), None)
+
+
+def _close(came: Fraction, wanted: Fraction) -> bool:
+    return abs(came - wanted) <= Fraction(1, 10**9) * abs(wanted)
+
+
 choose_plan = Exercise(
     name="choose_plan",
     signature="choose_plan(num_params, gpu_bytes, gpus_per_node, num_nodes, reserved_bytes, micro_batches)",
@@ -113,6 +141,7 @@ choose_plan = Exercise(
     " sent_elements are a rank's in one step of micro_batches.",
     cases=_cases,
     judge_case=_judge,
+    diagnosis=_diagnose,
     hints=(
         "Two plans fit. One takes fewer GPUs, the other sends less. Can a third be worse than one of them in both?",
         "List every plan that fits, with its four numbers: each stage on 1, 2, … nodes. Then decide what is dear to"

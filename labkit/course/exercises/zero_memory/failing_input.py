@@ -65,6 +65,20 @@ def _shows(question: str, name: str, value: Any) -> bool:
     return compare_number(expected, came) is not None
 
 
+def _diagnose(case: Case, value: Any) -> str | None:
+    """The mistake that an answer shows by itself, whatever inputs a learner tries."""
+    question, name = case.args
+    if value is None:
+        return "finds nothing"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, tuple | list):
+        return "positional arguments"
+    if name in all_right()[question]:
+        return "every calculator fails"
+    return "an input that was right" if _is_input(value) and set(value) else None
+
+
 def _is_input(value: Any) -> bool:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         return False
@@ -98,6 +112,7 @@ failing_input = Exercise(
     cases=_cases,
     judge_case=_judge,
     probe=_probe,
+    diagnosis=_diagnose,
     hints=(
         "Which arguments could a calculator ignore without your noticing, because yours always have the same value?",
         "For each question keep a list of inputs, and your own function beside it as the right answer. In some input"
@@ -146,7 +161,10 @@ def _first(question, calculator, keep=lambda arguments: True, relative=1e-9):
     return None
 
 
-@wrong("finds nothing", "a test that never fails is no test: return the arguments for which the answer is wrong.")
+@wrong(
+    "finds nothing",
+    "your inputs do not show these defects: let every argument vary, for one that never does can be ignored unnoticed.",
+)
 def _(question, calculator):
     return None
 
