@@ -25,6 +25,12 @@ class Digits:
     test_images: Tensor
     test_labels: Tensor
 
+    def to(self, device: str) -> Digits:
+        """The same on another device; what is trained on them is trained there."""
+        return Digits(
+            self.images.to(device), self.labels.to(device), self.test_images.to(device), self.test_labels.to(device)
+        )
+
     def few(self, per_class: int, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Images and labels of `per_class` training images of every class, drawn with the seed.
 
@@ -34,7 +40,7 @@ class Digits:
         draw = np.random.default_rng(seed)
         chosen: list[int] = []
         for digit in range(NUM_CLASSES):
-            of_class = np.flatnonzero(self.labels.numpy() == digit)
+            of_class = np.flatnonzero(self.labels.cpu().numpy() == digit)
             if per_class > len(of_class):
                 raise DistillError(
                     f"per_class is {per_class}; of digit {digit} there are {len(of_class)} training images."

@@ -59,6 +59,15 @@ PARTS: dict[str, Part] = {
             "{num_params:.0f} parameters, {ranks:.0f} rank: states by formula {formula_bytes:.0f} bytes, held "
             "{observed_bytes:.0f}, the device's own count {allocated_bytes:.0f}",
         ),
+        Part(
+            "distillation",
+            "08_distillation",
+            "a teacher and its students trained on the device, and what the teacher is worth there",
+            "a teacher trained in {teacher_s:.1f} s ({teacher_cpu_s:.1f} s on that machine's CPU), "
+            "{teacher_accuracy:.1%} right; {students:.0f} students on 50 labelled images in {students_s:.1f} s "
+            "({students_cpu_s:.1f} s): {labels_only_accuracy:.1%} by labels, {distilled_accuracy:.1%} by the teacher, "
+            "{gain_points:+.1f} points ({cpu_gain_points:+.1f} on the CPU)",
+        ),
     )
 }
 

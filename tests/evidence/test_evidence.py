@@ -133,7 +133,28 @@ def test_every_part_runs_small_and_interpreted_and_fills_its_sentence() -> None:
             figures |= {"fp32_ms": 1.0, "fp16_ms": 1.0, "fp32_max_error": 0.0, "fp16_max_error": 0.0}
         assert PARTS[name].sentence(figures)
         assert all(value > 0 for figure, value in figures.items() if figure.endswith(("_ms", "_per_s")))
+        assert all(value > 0 for figure, value in figures.items() if figure.endswith("_s"))
     assert results["zero"]["figures"]["observed_bytes"] == 16 * results["zero"]["figures"]["num_params"]
+    # A rehearsal compares the CPU with itself: the same seeds give the same students.
+    students = results["distillation"]["figures"]
+    assert students["gain_points"] == students["cpu_gain_points"]
+    assert students["students"] == 10
+    assert results["distillation"]["targets"] == []
+
+
+def test_students_that_gain_less_on_the_device_miss_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    from labkit.evidence import distillation
+
+    def trained(place: Place, digits: object, device: str) -> dict[str, float]:
+        names = ("teacher_s", "students_s", "labels_only", "distilled")
+        return {"teacher_accuracy": 0.98, "gain_points": 2.9 if device == "cuda" else 6.0, **dict.fromkeys(names, 0.9)}
+
+    monkeypatch.setattr(distillation, "_trained", trained)
+    (target,) = distillation.run(Place("cuda")).targets
+    assert (target.figure, target.at_least, target.came, target.met) == ("gain_points", 3.0, 2.9, False)
+    monkeypatch.setattr(distillation, "_trained", lambda *args: {**trained(*args), "teacher_accuracy": 0.5})
+    with pytest.raises(AssertionError, match="teacher_accuracy"):
+        distillation.run(Place("cuda"))
 
 
 def test_a_plan_with_another_answer_is_no_evidence() -> None:
