@@ -391,8 +391,9 @@ for name, optimizer in (("SGD", SGD()), ("Adam", Adam())):
 lab.reconcile("largest error of a parameter, Adam, gradients summed", error["Adam"])
 
 # %% [markdown]
-# **Where it comes from.** Adam divides the gradient by its own size, so a factor cancels. A test with Adam alone lets
-# this bug through; the check of your step used both.
+# **Where it comes from.** Adam divides the gradient by its own size, m/(√v + eps), so a factor cancels. What is left
+# is eps: a small constant, 1e-8 here as in PyTorch, that keeps a gradient of zero from being divided by zero, and that
+# no factor scales. A test with Adam alone lets this bug through; the check of your step used both.
 #
 # The next picture is one step as *your* `zero_step` did it: its ring, its model and its optimizer wrote down each call.
 # Try K = 3 at stages 1, 2 and 3. Real implementations send layer by layer while they compute.
@@ -408,12 +409,15 @@ zero_timeline(zero_step, comm_elements)
 # Now PyTorch's own: three processes on this machine, joined by gloo, train a small transformer in fp32 with DDP (stage
 # 0), ZeroRedundancyOptimizer (called stage 1) and FSDP2's `fully_shard` (stage 3). A recorder writes down each
 # collective, and the bytes behind every tensor. Three answers to each question: your formula's, that of a ledger of
-# named tensors cut up as the implementation cuts them, and what was seen. It takes about ten seconds.
+# named tensors cut up as the implementation cuts them, and what was seen. It takes about ten seconds on two cores,
+# most of it for three processes that load PyTorch.
 
 # %%
+from labkit.widgets.progress_bar import ProgressBar
 from labkit.zero.observed import compare, heaviest, observe
 
-watched = observe(["fsdp2"] if QUICK else ["ddp", "zero-redundancy-optimizer", "fsdp2"], world_size=3)
+modes = ["fsdp2"] if QUICK else ["ddp", "zero-redundancy-optimizer", "fsdp2"]
+watched = observe(modes, world_size=3, progress=ProgressBar("3 processes"))
 print(" " * 23 + "formula    ledger      seen")
 for mode, observations in watched.items():
     print(mode)
@@ -429,7 +433,7 @@ for mode, observations in watched.items():
 # FSDP2 and not three. That is why collectives are recorded here and no counter is read.
 #
 # For more ranks than this machine has processes, PyTorch's fake process group runs FSDP2's code on one rank of N;
-# nothing is sent or stored.
+# nothing is sent or stored. That takes a few seconds.
 
 # %%
 from labkit.zero.observed.fake import observe_fake, observe_fake_peak
@@ -453,7 +457,7 @@ print(recorded("zero"))
 #
 # The formula goes to zero as N grows. While a layer runs, its parameters stand there gathered, and its whole gradient
 # waits to be reduced. At 64 ranks the formula says 16/64 = 0.25 bytes per parameter. What is the peak, activations not
-# counted?
+# counted? (The cell behind it takes about ten seconds, and prints a line for each number of ranks.)
 
 # %%
 ### BEGIN SOLUTION

@@ -37,6 +37,7 @@ from torch.nn import functional as F
 
 import labkit
 from labkit import distill
+from labkit.widgets.progress_bar import ProgressBar
 
 lab = labkit.open_lab("08_distillation", seed=SEED)
 seeds = range(SEED, SEED + (4 if QUICK else 10))
@@ -52,11 +53,13 @@ lab
 #
 # The data are scikit-learn's handwritten digits: 1,000 to train on, 797 to test on. The test images decide nothing in
 # this lab: no epoch, no temperature and no setting is chosen by them. The teacher is a small convolutional network; a
-# **student** is a perceptron with 16 hidden units. Training the teacher takes a few seconds.
+# **student** is a perceptron with 16 hidden units. Training the teacher takes about five seconds on two cores, and
+# every later cell that takes longer than a few seconds says so as well; the whole lab computes for about a minute.
 
 # %%
 digits = distill.load_digits()
-teacher = distill.train_teacher(digits, seed=SEED, progress=lambda epoch: epoch.number % 10 or print(epoch))
+bar = ProgressBar("teacher")
+teacher = distill.train_teacher(digits, seed=SEED, progress=lambda epoch: bar(epoch.share))
 
 print(f"teacher: {distill.num_parameters(teacher):,} parameters,", end=" ")
 print(f"{distill.accuracy(teacher, digits.test_images, digits.test_labels):.1%} of the test images right")
@@ -267,11 +270,11 @@ few_labels_guess = 3
 lab.predict("gain with 50 labelled images", few_labels_guess, "points")
 
 # %% [markdown]
-# labkit trains the students of all seeds side by side, in one batched product, with your `kd_loss`. Each learns exactly
-# what it would learn alone.
+# labkit trains the students of all seeds and settings side by side, in one batched product, with your `kd_loss`. Each
+# learns exactly what it would learn alone.
 
 # %%
-few_scores = distill.few_labels(digits, teacher, seeds, kd_loss, setting=few)
+few_scores = distill.few_labels(digits, teacher, seeds, kd_loss, setting=few, progress=ProgressBar("20 students"))
 few_gain = few_scores.gain("distilled", over="labels only")
 print(few_scores)
 print()
@@ -281,13 +284,19 @@ lab.reconcile("gain with 50 labelled images", few_gain.mean)
 
 # %% [markdown]
 # **Where it comes from.** 50 labels are 50 class numbers. The teacher has seen 1,000 images, and tells for each of the
-# 50 how it resembles ten classes.
-#
+# 50 how it resembles ten classes. Is it the same on a GPU? `make gpu` trains teacher and students there.
+
+# %%
+from labkit.evidence import recorded
+
+print(recorded("distillation"))
+
+# %% [markdown]
 # ## Why accuracy cannot grade a loss
 #
 # Here are twelve wrong losses, from the bank that `lab.check` was tested with: all of them are rejected by it. Suppose
 # that it had trained a student instead and asked for 3 points more than the labels alone give. How many of the twelve
-# would pass?
+# would pass? (They train for about ten seconds.)
 
 # %%
 ### BEGIN SOLUTION
@@ -315,7 +324,8 @@ def gradient_of(loss):
 
 right_gradient = gradient_of(kd_loss)
 compared = {"your kd_loss": kd_loss, **wrong_losses}
-wrong_scores = distill.compare_losses(digits, teacher, seeds[:5], compared, setting=few)
+bar = ProgressBar("14 losses, 5 students each")
+wrong_scores = distill.compare_losses(digits, teacher, seeds[:5], compared, setting=few, progress=bar)
 passing = 0
 for name, loss in compared.items():
     gain = wrong_scores.gain(name, over="labels only").mean
@@ -344,25 +354,28 @@ all_labels_guess = 1
 lab.predict("gain with all labels", all_labels_guess, "points")
 
 # %%
-all_gain = distill.all_labels(digits, teacher, seeds, kd_loss, many).gain("distilled", over="labels only")
+all_scores = distill.all_labels(digits, teacher, seeds, kd_loss, many, ProgressBar("20 students"))
+all_gain = all_scores.gain("distilled", over="labels only")
 print(all_gain)
 lab.reconcile("gain with all labels", all_gain.mean)
 
 # %% [markdown]
-# The same for other numbers of labels and other students. Each dot is a seed.
+# The same for other numbers of labels and other students, in about ten seconds. Each dot is a seed.
 
 # %%
 from labkit.widgets.gains import gains
 from labkit.widgets.still import show
 
-twenty_scores = distill.few_labels(digits, teacher, seeds, kd_loss, per_class=20, setting=few.shorter(2))
+bar = ProgressBar("20 labels a class")
+twenty_scores = distill.few_labels(digits, teacher, seeds, kd_loss, 20, few.shorter(2), progress=bar)
 rows = {
     "5 labels a class, 16 units": few_gain.points,
     "20 labels a class, 16 units": twenty_scores.gain("distilled", over="labels only").points,
     "all labels, 16 units": all_gain.points,
 }
 for units in (8, 32):
-    scores = distill.all_labels(digits, teacher, seeds, kd_loss, replace(many, hidden=(units,)))
+    bar = ProgressBar(f"all labels, {units} units")
+    scores = distill.all_labels(digits, teacher, seeds, kd_loss, replace(many, hidden=(units,)), bar)
     rows[f"all labels, {units} units"] = scores.gain("distilled", over="labels only").points
 show(*gains(rows))
 
@@ -374,10 +387,12 @@ show(*gains(rows))
 #
 # Perhaps any softening of the labels would do. Three controls with the 50 images: **label smoothing** keeps a share for
 # all classes alike; **permuted** teachers are as soft as before, but their wrong classes are shuffled, image by image;
-# and T = 1 leaves the knowledge in the dark. Which of them do you expect to reach T = 4?
+# and T = 1 leaves the knowledge in the dark. Which of them do you expect to reach T = 4? Eighty students are trained,
+# side by side, in a few seconds.
 
 # %%
-controlled = distill.controls(digits, teacher, seeds, kd_loss, setting=few)
+bar = ProgressBar("8 settings, one student a seed each")
+controlled = distill.controls(digits, teacher, seeds, kd_loss, setting=few, progress=bar)
 print(controlled)
 print()
 for control in ("labels, smoothed by 0.3", "teacher, wrong classes permuted", "teacher, T = 1"):
@@ -390,7 +405,7 @@ for control in ("labels, smoothed by 0.3", "teacher, wrong classes permuted", "t
 # ## A class that the student never sees
 #
 # Take every 3 out of the student's images. The teacher has seen threes, the student never. It learns from the teacher
-# alone, at T = 4. Of the threes among the test images, which share does it recognise?
+# alone, at T = 4. Of the threes among the test images, which share does it recognise? (Again a few seconds.)
 
 # %%
 ### BEGIN SOLUTION
@@ -403,11 +418,12 @@ settings = {
     "labels only": replace(unseen, alpha=0.0),
     **{f"teacher alone, T = {t}": replace(unseen, alpha=1.0, temperature=t) for t in (1, 4, 8)},
     "T = 8, a tenth for the labels": replace(unseen, alpha=0.9, temperature=8),
+    "the same, without T²": replace(unseen, alpha=0.9, temperature=8),
 }
-recalls = distill.unseen_class(digits, teacher, seeds[:5], settings, kd_loss)
+losses = {**dict.fromkeys(settings, kd_loss), "the same, without T²": wrong_losses["no T²"]}
+bar = ProgressBar("6 settings, 5 students each")
+recalls = distill.unseen_class(digits, teacher, seeds[:5], settings, losses, progress=bar)
 print(recalls)
-without_t2 = {"the same, without T²": settings["T = 8, a tenth for the labels"]}
-print(distill.unseen_class(digits, teacher, seeds[:5], without_t2, wrong_losses["no T²"]))
 lab.reconcile("recall on a class never seen", 100 * recalls.mean("teacher alone, T = 4"))
 
 # %% [markdown]
@@ -428,7 +444,8 @@ unlabelled_guess = 3
 lab.predict("gain of 1,000 images without labels over 50 with both", unlabelled_guess, "points")
 
 # %%
-unlabelled = distill.unlabelled(digits, teacher, seeds, kd_loss, few=few, many=many)
+bar = ProgressBar("30 students")
+unlabelled = distill.unlabelled(digits, teacher, seeds, kd_loss, few=few, many=many, progress=bar)
 unlabelled_gain = unlabelled.gain("distilled, 1,000 images and no label", over="distilled")
 print(unlabelled)
 print(unlabelled_gain)
@@ -468,11 +485,15 @@ lab.check(hint_loss)
 
 # %% [markdown]
 # The student is 64-16-16-16-10, its hint the 256 features before the teacher's last layer. No label is used in the first
-# stage, so it can take all 1,000 images, or only the 50 with labels. This takes a while.
+# stage, so it can take all 1,000 images, or only the 50 with labels. This is the longest cell: about a quarter of a
+# minute on two cores.
 
 # %%
 hint_schedule = distill.HINT_SCHEDULE.shorter(effort)
-hints = distill.hints(digits, teacher, seeds[:6], kd_loss, hint_loss, setting=hinted, hint_schedule=hint_schedule)
+hints = distill.hints(
+    digits, teacher, seeds[:6], kd_loss, hint_loss, setting=hinted, hint_schedule=hint_schedule,
+    progress=ProgressBar("hints, then 5 settings"),
+)  # fmt: skip
 print(hints)
 print(hints.gain("hints on all images, distilled", over="distilled"))
 print(hints.gain("hints on the labelled images, distilled", over="distilled"))
@@ -496,7 +517,8 @@ speed_guess = 18
 lab.predict("speed of the student for one image, against the teacher's", speed_guess, "times")
 
 # %% [markdown]
-# Plans are built ahead of time, with no GPU. Running one needs a GPU, so the plans' own speed is not shown here.
+# Plans are built ahead of time, with no GPU; the four of them take a few seconds. Running one needs a GPU, so the
+# plans' own speed is not shown here.
 
 # %%
 import tempfile

@@ -375,8 +375,9 @@ def test_students_side_by_side_learn_what_each_learns_alone(images: distill.Digi
     lesson = lessons(images)
     stack = distill.StudentStack((8,), seeds=(0, 4, 9))
     together = distill.train_students(
-        stack, *(each.expand(3, *each.shape) for each in lesson), schedule=BRIEF, one_by_one=one_by_one
-    )
+        stack, *(each.expand(3, *each.shape) for each in lesson),
+        groups=[distill.Teaching(one_by_one=one_by_one)], schedule=BRIEF,
+    )  # fmt: skip
     alone = []
     for index, seed in enumerate(stack.seeds):
         student = distill.make_student((8,), seed)
@@ -384,6 +385,37 @@ def test_students_side_by_side_learn_what_each_learns_alone(images: distill.Digi
         for trained, expected in zip(stack.student(index).parameters(), student.parameters(), strict=True):
             torch.testing.assert_close(trained, expected, atol=1e-5, rtol=1e-4)
     np.testing.assert_allclose(together, np.mean(alone, axis=0), rtol=1e-5)
+
+
+def test_groups_side_by_side_learn_what_each_learns_alone(images: distill.Digits) -> None:
+    """Two seeds in three groups: another temperature, another loss, and students that have begun already."""
+    seeds, begun = (0, 4), distill.StudentStack((8,), seeds=(7, 9))
+    lesson = distill.Lessons(*(torch.stack([each, each.flip(0)]) for each in lessons(images)))
+    setting = distill.Setting(hidden=(8,), schedule=BRIEF)
+    groups = {
+        "warm": distill.Group(lesson, experiments.replace(setting, temperature=6)),
+        "smoothed": distill.Group(lesson, setting, experiments.smoothed_labels),
+        "begun": distill.Group(lesson, setting, begin=begun),
+    }
+    told: list[float] = []
+    together = experiments.taught(images, seeds, groups, told.append)
+    for name, group in groups.items():
+        alone = experiments.taught(images, seeds, {name: group})
+        assert together[name] == pytest.approx(alone[name], abs=0.005)  # a few images, by rounding
+    assert len({together[name] for name in groups}) == 3
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
+def test_groups_that_cannot_stand_side_by_side_are_refused(images: distill.Digits) -> None:
+    lesson = distill.Lessons(*(each[None] for each in lessons(images)))
+    groups = {str(width): distill.Group(lesson, distill.Setting(hidden=(width,))) for width in (4, 8)}
+    with pytest.raises(distill.DistillError, match="one shape and one schedule, not 2"):
+        experiments.taught(images, (0,), groups)
+    stack = distill.StudentStack((8,), seeds=(0, 1, 2))
+    expanded = [each.expand(3, *each.shape) for each in lessons(images)]
+    with pytest.raises(distill.DistillError, match="3 students cannot be divided evenly among 2 groups"):
+        distill.train_students(stack, *expanded, groups=[distill.Teaching()] * 2)
 
 
 def test_the_same_seed_gives_the_same_student(images: distill.Digits) -> None:
@@ -534,7 +566,8 @@ def test_few_labels_distillation_gains_three_points(images: distill.Digits, teac
 @pytest.mark.slow
 def test_few_labels_gain_with_another_teacher_and_other_images_too() -> None:
     others = distill.load_digits(seed=1)
-    measured = distill.few_labels(others, distill.train_teacher(others, seed=1), seeds=range(5, 10))
+    hurried = distill.train_teacher(others, seed=1, schedule=training.TEACHER_SCHEDULE.shorter(3))
+    measured = distill.few_labels(others, hurried, seeds=range(5, 10))
     assert measured.gain(distill.DISTILLED, over=distill.LABELS_ONLY).mean >= 3
 
 
@@ -578,9 +611,33 @@ def test_every_experiment_takes_the_loss_that_it_is_given(images: distill.Digits
 
 @pytest.mark.slow
 def test_hints_on_images_without_labels_help(images: distill.Digits, teacher: distill.Teacher) -> None:
-    measured = distill.hints(images, teacher, range(5))
-    assert measured.gain("hints on all images, labels only", over=distill.LABELS_ONLY).mean > 3
-    assert measured.gain("hints on all images, distilled", over=distill.DISTILLED).mean > 2
+    seeds = range(5)
+    everything = images.images.expand(len(seeds), *images.images.shape)
+    features = distill.features_of(teacher, images.images).expand(len(seeds), -1, -1)
+    hinted = distill.StudentStack(distill.HINTED.hidden, seeds)
+    distill.train_hints(hinted, experiments.HINT_DEPTH, everything, features, schedule=distill.HINT_SCHEDULE)
+    few = experiments.few_lessons(images, teacher, seeds, per_class=5)
+    labels_only = experiments.replace(distill.HINTED, alpha=0.0)
+    groups = {
+        "labels": distill.Group(few, labels_only),
+        "teacher": distill.Group(few, distill.HINTED),
+        "hints, labels": distill.Group(few, labels_only, begin=hinted),
+        "hints, teacher": distill.Group(few, distill.HINTED, begin=hinted),
+    }
+    measured = experiments.taught(images, seeds, groups)
+    assert measured.gain("hints, labels", over="labels").mean > 3
+    assert measured.gain("hints, teacher", over="teacher").mean > 2
+
+
+def test_the_experiment_with_hints_has_three_stages_and_one_bar(
+    images: distill.Digits, teacher: distill.Teacher
+) -> None:
+    told: list[float] = []
+    brief = {"setting": experiments.replace(distill.HINTED, schedule=BRIEF), "hint_schedule": Schedule(1)}
+    measured = distill.hints(images, teacher, (0, 1), progress=told.append, **brief)
+    assert len(measured.values) == 5
+    assert told == sorted(told)
+    assert told[-1] == 1
 
 
 # --- the package ----------------------------------------------------------------------------------------------

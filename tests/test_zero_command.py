@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from labkit.cli import main
-from labkit.zero import ASSUMPTIONS, ask, comm_elements, state_bytes
+from labkit.zero import ASSUMPTIONS, ask, comm_elements, observed, state_bytes
+from labkit.zero.observed import SMALL, Observation
 
 
 def run(*arguments):
@@ -153,10 +154,18 @@ def test_observe_refuses_in_one_sentence(arguments, sentence):
     assert f"Error: {sentence}" in result.stderr
 
 
-@pytest.mark.slow
-def test_observe_real_processes():
-    """One process is enough for the command; what several send and hold is seen in test_zero_observed.py."""
-    result = run("observe", "--world", 1, "--mode", "zero-redundancy-optimizer", "--timeout", 100, "--json")
-    rows = json.loads(result.stdout)["zero-redundancy-optimizer"]
-    assert rows["sent, elements"]["observed"] == rows["sent, elements"]["formula"]
-    assert rows["optimizer, bytes"]["observed"] == rows["optimizer, bytes"]["ledger"]
+def test_observe_shows_the_heaviest_of_the_ranks_that_were_watched(monkeypatch):
+    """What real processes hold and send is seen in test_zero_observed.py; here two ranks are made up."""
+    asked = []
+
+    def observe(modes, world_size, shape, micro_batches, timeout_s):
+        asked.append((modes, world_size, shape, micro_batches, timeout_s))
+        ranks = [{"mode": "ddp", "rank": r, "world_size": 2, "micro_batches": 3, "calls": []} for r in (0, 1)]
+        return {"ddp": [Observation.from_plain({**rank, "states": [1, 2, 3 + rank["rank"]]}) for rank in ranks]}
+
+    monkeypatch.setattr(observed, "observe", observe)
+    arguments = ("observe", "--world", 2, "--mode", "ddp", "--micro-batches", 3, "--timeout", 100, "--json")
+    rows = json.loads(run(*arguments).stdout)["ddp"]
+    assert asked == [(("ddp",), 2, SMALL, 3, 100)]
+    assert rows["optimizer, bytes"]["observed"] == 4
+    assert rows["sent, elements"]["observed"] == 0

@@ -43,7 +43,11 @@ def by_question(comparisons):
 @pytest.mark.slow
 def test_real_processes_that_share_evenly():
     """Two gloo processes: every mode holds and sends what the formulas say, to the byte."""
-    seen = observe(list(MODES), world_size=2, timeout_s=TIME_LIMIT_S)
+    told: list[float] = []
+    seen = observe(list(MODES), world_size=2, timeout_s=TIME_LIMIT_S, progress=told.append)
+    assert told == sorted(told)
+    assert (told[0], told[-1]) == (0, 1)
+    assert len(set(told)) > 2  # the ranks said how far they were
     assert list(seen) == list(MODES)
     for name, by_rank in seen.items():
         assert [each.rank for each in by_rank] == [0, 1]

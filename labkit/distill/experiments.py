@@ -2,32 +2,37 @@
 
 A seed decides a student's first weights, the order of its batches and, where few images have labels, which. Every
 setting of an experiment sees the same seeds, so that differences can be taken seed by seed (`Scores.gain`). The test
-images decide nothing: no epoch, temperature or setting is chosen by them.
+images decide nothing: no epoch, temperature or setting is chosen by them. `progress` is told the share that is done,
+from 0 to 1.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from labkit.distill._arguments import DistillError
 from labkit.distill.digits import Digits
 from labkit.distill.loss import HintLoss, Loss, hint_loss, is_mean_over_rows, kd_loss
 from labkit.distill.networks import StudentStack, Teacher
 from labkit.distill.scores import Scores
 from labkit.distill.training import (
     STUDENT_SCHEDULE,
+    Epoch,
     Schedule,
+    Teaching,
     features_of,
     logits_of,
     share_right,
     train_hints,
     train_students,
 )
+
+Told = Callable[[float], None]  # of the share that is done
 
 LABELS_ONLY = "labels only"
 DISTILLED = "distilled"
@@ -42,7 +47,6 @@ class Setting:
     alpha: float = 0.9
     hidden: tuple[int, ...] = (16,)
     schedule: Schedule = STUDENT_SCHEDULE
-    one_by_one: bool = False  # for losses that are not the mean over independent rows
 
     def shorter(self, times: int) -> Setting:
         """The same with a part of the epochs, for a quick look."""
@@ -66,6 +70,22 @@ class Lessons:
     teacher_logits: Tensor
 
 
+@dataclass(frozen=True)
+class Group:
+    """One student a seed, all of them taught alike; `begin` are those that they start as, or untrained ones."""
+
+    lessons: Lessons
+    setting: Setting
+    loss: Loss = kd_loss
+    begin: StudentStack | None = None
+
+    @property
+    def teaching(self) -> Teaching:
+        """How they are taught. A loss, a wrong one say, that mixes the rows it is given is asked student by student."""
+        temperature, alpha = self.setting.temperature, self.setting.alpha
+        return Teaching(self.loss, temperature, alpha, not is_mean_over_rows(self.loss, temperature, alpha))
+
+
 def few_labels(
     digits: Digits,
     teacher: Teacher,
@@ -73,11 +93,11 @@ def few_labels(
     loss: Loss = kd_loss,
     per_class: int = 5,
     setting: Setting = FEW,
+    progress: Told | None = None,
 ) -> Scores:
     """Accuracy of students that see `per_class` images of each class, with and without a teacher."""
     lessons = few_lessons(digits, teacher, seeds, per_class)
-    settings = {LABELS_ONLY: replace(setting, alpha=0.0), DISTILLED: setting}
-    return compare_settings(digits, lessons, seeds, settings, loss)
+    return taught(digits, seeds, _with_and_without(lessons, setting, loss), progress)
 
 
 def compare_losses(
@@ -87,26 +107,25 @@ def compare_losses(
     candidates: Mapping[str, Loss],
     per_class: int = 5,
     setting: Setting = FEW,
+    progress: Told | None = None,
 ) -> Scores:
-    """As `few_labels` for several losses at once: which of them could accuracy tell apart?
-
-    A wrong loss may mix the rows that it is given; then it is called for one student at a time.
-    """
+    """As `few_labels` for several losses at once: which of them could accuracy tell apart?"""
     lessons = few_lessons(digits, teacher, seeds, per_class)
-    rows = {LABELS_ONLY: taught(digits, lessons, seeds, replace(setting, alpha=0.0))}
-    for name, loss in candidates.items():
-        alone = not is_mean_over_rows(loss, setting.temperature, setting.alpha)
-        rows[name] = taught(digits, lessons, seeds, replace(setting, one_by_one=alone), loss)
-    return Scores("accuracy", tuple(seeds), rows)
+    groups = {LABELS_ONLY: Group(lessons, replace(setting, alpha=0.0))}
+    groups |= {name: Group(lessons, setting, loss) for name, loss in candidates.items()}
+    return taught(digits, seeds, groups, progress)
 
 
 def all_labels(
-    digits: Digits, teacher: Teacher, seeds: Sequence[int], loss: Loss = kd_loss, setting: Setting = MANY
+    digits: Digits,
+    teacher: Teacher,
+    seeds: Sequence[int],
+    loss: Loss = kd_loss,
+    setting: Setting = MANY,
+    progress: Told | None = None,
 ) -> Scores:
     """As `few_labels` with all 1,000 training images and their labels: the teacher has seen nothing more."""
-    lessons = full_lessons(digits, teacher, seeds)
-    settings = {LABELS_ONLY: replace(setting, alpha=0.0), DISTILLED: setting}
-    return compare_settings(digits, lessons, seeds, settings, loss)
+    return taught(digits, seeds, _with_and_without(full_lessons(digits, teacher, seeds), setting, loss), progress)
 
 
 def unlabelled(
@@ -117,12 +136,13 @@ def unlabelled(
     per_class: int = 5,
     few: Setting = FEW,
     many: Setting = MANY,
+    progress: Told | None = None,
 ) -> Scores:
     """What images without labels are worth, when a teacher can be asked about them."""
-    labelled = few_labels(digits, teacher, seeds, loss, per_class, few)
-    everything = full_lessons(digits, teacher, seeds)
-    more = compare_settings(digits, everything, seeds, {NO_LABELS: replace(many, alpha=1.0)}, loss)
-    return Scores(labelled.what, labelled.seeds, {**labelled.values, **more.values})
+    labelled = few_labels(digits, teacher, seeds, loss, per_class, few, _part(progress, 0, 0.4))
+    everything = Group(full_lessons(digits, teacher, seeds), replace(many, alpha=1.0), loss)
+    more = taught(digits, seeds, {NO_LABELS: everything}, _part(progress, 0.4, 1))
+    return replace(labelled, values={**labelled.values, **more.values})
 
 
 def unseen_class(
@@ -130,15 +150,21 @@ def unseen_class(
     teacher: Teacher,
     seeds: Sequence[int],
     settings: Mapping[str, Setting],
-    loss: Loss = kd_loss,
+    loss: Loss | Mapping[str, Loss] = kd_loss,
     digit: int = 3,
+    progress: Told | None = None,
 ) -> Scores:
-    """Recall on a digit of which the students, unlike the teacher, saw no image at all."""
+    """Recall on a digit of which the students, unlike the teacher, saw no image at all.
+
+    `loss`: one for all settings, or one for each by the setting's name.
+    """
     kept = digits.labels != digit
     lessons = _shared(digits.images[kept], digits.labels[kept], teacher, len(seeds))
     asked = digits.test_labels == digit
     only_that = replace(digits, test_images=digits.test_images[asked], test_labels=digits.test_labels[asked])
-    return compare_settings(only_that, lessons, seeds, settings, loss, what=f"recall on {digit}")
+    losses = loss if isinstance(loss, Mapping) else dict.fromkeys(settings, loss)
+    groups = {name: Group(lessons, setting, losses[name]) for name, setting in settings.items()}
+    return replace(taught(only_that, seeds, groups, progress), what=f"recall on {digit}")
 
 
 def controls(
@@ -149,21 +175,18 @@ def controls(
     per_class: int = 5,
     temperatures: Iterable[float] = (1, 2, 4, 8, 20),
     setting: Setting = FEW,
+    progress: Told | None = None,
 ) -> Scores:
     """Is it the teacher's knowledge, or would any softening of the labels do?"""
     lessons = few_lessons(digits, teacher, seeds, per_class)
     permuted = replace(lessons, teacher_logits=permute_wrong_classes(lessons.teacher_logits, lessons.labels, seeds))
-
-    def try_with(lessons: Lessons, each: Setting, loss: Loss = loss) -> tuple[float, ...]:
-        return taught(digits, lessons, seeds, each, loss)
-
-    rows = {
-        LABELS_ONLY: try_with(lessons, replace(setting, alpha=0.0)),
-        f"labels, smoothed by {LABEL_SMOOTHING}": try_with(lessons, setting, smoothed_labels),
-        "teacher, wrong classes permuted": try_with(permuted, setting),
-        **{f"teacher, T = {t:g}": try_with(lessons, replace(setting, temperature=t)) for t in temperatures},
+    groups = {
+        LABELS_ONLY: Group(lessons, replace(setting, alpha=0.0), loss),
+        f"labels, smoothed by {LABEL_SMOOTHING}": Group(lessons, setting, smoothed_labels),
+        "teacher, wrong classes permuted": Group(permuted, setting, loss),
+        **{f"teacher, T = {t:g}": Group(lessons, replace(setting, temperature=t), loss) for t in temperatures},
     }
-    return Scores("accuracy", tuple(seeds), rows)
+    return taught(digits, seeds, groups, progress)
 
 
 def hints(
@@ -175,68 +198,82 @@ def hints(
     per_class: int = 5,
     setting: Setting = HINTED,
     hint_schedule: Schedule = HINT_SCHEDULE,
+    progress: Told | None = None,
 ) -> Scores:
     """A thin deep student that first imitates the teacher's features, on the few images or on all of them."""
     few, everything = few_lessons(digits, teacher, seeds, per_class), full_lessons(digits, teacher, seeds)
     labels_only = replace(setting, alpha=0.0)
 
-    def hinted(images: Tensor, schedule: Schedule) -> StudentStack:
+    def hinted(images: Tensor, schedule: Schedule, progress: Told | None) -> StudentStack:
         """Students after the first stage, in which no label is used."""
-        students = StudentStack(setting.hidden, seeds)
+        students = StudentStack(setting.hidden, seeds).to(images.device)
         features = features_of(teacher, images.flatten(0, 1)).unflatten(0, images.shape[:2])  # S, N, 256
-        train_hints(students, HINT_DEPTH, images, features, loss=hint, schedule=schedule)
+        train_hints(students, HINT_DEPTH, images, features, loss=hint, schedule=schedule, progress=_epochs(progress))
         return students
 
-    def try_with(each: Setting, begin: StudentStack | None = None) -> tuple[float, ...]:
-        return taught(digits, few, seeds, each, loss, begin)
-
     num_rounds = len(digits.images) // few.images.shape[1]  # over the few, for as many steps as over all
-    from_few = hinted(few.images, replace(hint_schedule, epochs=hint_schedule.epochs * num_rounds))
-    from_all = hinted(everything.images, hint_schedule)
-    rows = {
-        LABELS_ONLY: try_with(labels_only),
-        DISTILLED: try_with(setting),
-        "hints on the labelled images, distilled": try_with(setting, from_few),
-        "hints on all images, labels only": try_with(labels_only, from_all),
-        "hints on all images, distilled": try_with(setting, from_all),
+    longer = replace(hint_schedule, epochs=hint_schedule.epochs * num_rounds)
+    from_few = hinted(few.images, longer, _part(progress, 0, 0.4))
+    from_all = hinted(everything.images, hint_schedule, _part(progress, 0.4, 0.8))
+    groups = {
+        LABELS_ONLY: Group(few, labels_only, loss),
+        DISTILLED: Group(few, setting, loss),
+        "hints on the labelled images, distilled": Group(few, setting, loss, from_few),
+        "hints on all images, labels only": Group(few, labels_only, loss, from_all),
+        "hints on all images, distilled": Group(few, setting, loss, from_all),
     }
-    return Scores("accuracy", tuple(seeds), rows)
+    return taught(digits, seeds, groups, _part(progress, 0.8, 1))
 
 
 # --- the parts ----------------------------------------------------------------------------------------------
 
 
-def compare_settings(
-    digits: Digits,
-    lessons: Lessons,
-    seeds: Sequence[int],
-    settings: Mapping[str, Setting],
-    loss: Loss = kd_loss,
-    what: str = "accuracy",
-) -> Scores:
-    """The same lessons under several settings."""
-    return Scores(
-        what, tuple(seeds), {name: taught(digits, lessons, seeds, each, loss) for name, each in settings.items()}
-    )
+def taught(digits: Digits, seeds: Sequence[int], groups: Mapping[str, Group], progress: Told | None = None) -> Scores:
+    """Accuracy on the test images of every group's students, all of which are trained side by side.
 
-
-def taught(
-    digits: Digits,
-    lessons: Lessons,
-    seeds: Sequence[int],
-    setting: Setting,
-    loss: Loss = kd_loss,
-    begin: StudentStack | None = None,
-) -> tuple[float, ...]:
-    """Accuracy on the test images of one student a seed, untrained or a copy of those in `begin`."""
-    students = copy.deepcopy(begin) if begin else StudentStack(setting.hidden, seeds)
+    Students that are no larger than these spend their time in Python, not in arithmetic: eight groups take little
+    more than one. Raises DistillError when their students differ in shape or schedule.
+    """
+    shapes = {(group.setting.hidden, group.setting.schedule) for group in groups.values()}
+    if len(shapes) != 1:
+        raise DistillError(
+            f"students that are trained side by side have one shape and one schedule, not {len(shapes)}."
+        )
+    ((hidden, schedule),) = shapes
+    students = StudentStack(hidden, [*seeds] * len(groups)).to(digits.images.device)
+    for number, group in enumerate(groups.values()):
+        if group.begin:
+            students.put(number * len(seeds), group.begin)
+    each = [group.lessons for group in groups.values()]
     train_students(
-        students, lessons.images, lessons.labels, lessons.teacher_logits,
-        temperature=setting.temperature, alpha=setting.alpha, loss=loss,
-        schedule=setting.schedule, one_by_one=setting.one_by_one,
-    )  # fmt: skip
-    answers = logits_of(students, digits.test_images.expand(len(seeds), -1, -1, -1, -1))
-    return tuple(share_right(each, digits.test_labels) for each in answers)
+        students,
+        torch.cat([lessons.images for lessons in each]),
+        torch.cat([lessons.labels for lessons in each]),
+        torch.cat([lessons.teacher_logits for lessons in each]),
+        groups=[group.teaching for group in groups.values()],
+        schedule=schedule,
+        progress=_epochs(progress),
+    )
+    answers = logits_of(students, digits.test_images.expand(len(students.seeds), -1, -1, -1, -1))
+    shares = [share_right(each, digits.test_labels) for each in answers]
+    values = {name: tuple(shares[i * len(seeds) : (i + 1) * len(seeds)]) for i, name in enumerate(groups)}
+    return Scores("accuracy", tuple(seeds), values)
+
+
+def _with_and_without(lessons: Lessons, setting: Setting, loss: Loss) -> dict[str, Group]:
+    return {
+        LABELS_ONLY: Group(lessons, replace(setting, alpha=0.0), loss),
+        DISTILLED: Group(lessons, setting, loss),
+    }
+
+
+def _epochs(progress: Told | None) -> Callable[[Epoch], None] | None:
+    return (lambda epoch: progress(epoch.share)) if progress else None
+
+
+def _part(progress: Told | None, start: float, end: float) -> Told | None:
+    """For a stage that goes from one share of the whole to another."""
+    return (lambda share: progress(start + share * (end - start))) if progress else None
 
 
 def few_lessons(digits: Digits, teacher: Teacher, seeds: Sequence[int], per_class: int) -> Lessons:

@@ -96,6 +96,12 @@ class StudentStack(Perceptron):
                     own.copy_(stacked[index].T.reshape(own.shape))
         return alone
 
+    def put(self, first: int, others: StudentStack) -> None:
+        """Give the students from `first` on the weights of the others, in order."""
+        with torch.no_grad():
+            for own, given in zip(self.parameters(), others.parameters(), strict=True):
+                own[first : first + len(given)] = given
+
 
 class LinearStack(nn.Module):
     """S linear layers of one shape, each for its own rows: (S, B, in) -> (S, B, out)."""

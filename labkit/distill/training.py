@@ -52,6 +52,11 @@ class Epoch:
     num_epochs: int
     loss: float  # the mean over the pass
 
+    @property
+    def share(self) -> float:
+        """How much of the training is done, from 0 to 1."""
+        return self.number / self.num_epochs
+
     def __str__(self) -> str:
         return f"epoch {self.number:3} of {self.num_epochs}: loss {self.loss:.4f}"
 
@@ -63,7 +68,7 @@ def train_teacher(
     digits: Digits, *, seed: int = 0, schedule: Schedule = TEACHER_SCHEDULE, progress: Progress | None = None
 ) -> Teacher:
     """A teacher that has learnt all training images from their labels, in evaluation mode."""
-    teacher = make_teacher(seed)
+    teacher = make_teacher(seed).to(digits.images.device)
 
     def batch_loss(index: Tensor) -> Tensor:
         return F.cross_entropy(teacher(digits.images[index[0]]), digits.labels[index[0]])
@@ -97,7 +102,7 @@ def train_student(
         raise DistillError("there are no images to train on; expected a tensor (N, 1, 8, 8).")
     with torch.no_grad():
         num_classes = student.eval()(images[:1]).shape[-1]
-    labels, teacher_logits, alpha = _checked_lessons(len(images), num_classes, labels, teacher_logits, alpha)
+    labels, teacher_logits, alpha = _checked_lessons(images, num_classes, labels, teacher_logits, alpha)
 
     def batch_loss(index: Tensor) -> Tensor:
         batch = index[0]
@@ -109,34 +114,54 @@ def train_student(
     return losses
 
 
+@dataclass(frozen=True)
+class Teaching:
+    """How a group of students is taught: by which loss, at which temperature, with which share for the teacher.
+
+    A loss that is the mean over independent rows takes the rows of all students of the group at once. For one that is
+    not, `one_by_one` calls it for each student; that is slower.
+    """
+
+    loss: Loss = kd_loss
+    temperature: float = 4.0
+    alpha: float = 0.9
+    one_by_one: bool = False
+
+    def sum_of_losses(self, answers: Tensor, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+        """The sum over S students of each one's own mean over its batch: (S, B, C), (S, B, C), (S, B) -> scalar."""
+        batch = (answers, teacher_logits, labels)
+        if self.one_by_one:
+            return torch.stack(
+                [self.loss(*each, self.temperature, self.alpha) for each in zip(*batch, strict=True)]
+            ).sum()
+        s, t, y = (each.flatten(0, 1) for each in batch)
+        return len(answers) * self.loss(s, t, y, self.temperature, self.alpha)
+
+
 def train_students(
     students: StudentStack,
     images: Tensor,
     labels: Tensor,
     teacher_logits: Tensor,
     *,
-    temperature: float = 4.0,
-    alpha: float = 0.9,
-    loss: Loss = kd_loss,
+    groups: Sequence[Teaching] = (Teaching(),),
     schedule: Schedule = STUDENT_SCHEDULE,
-    one_by_one: bool = False,
     progress: Progress | None = None,
 ) -> tuple[float, ...]:
     """As `train_student` for each of S students, with its own images (S, N, 1, 8, 8), labels and logits.
 
-    A loss that is the mean over independent rows takes the rows of all students at once. For one that is not,
-    `one_by_one` calls it for each student; that is slower.
+    The students are divided evenly among the groups, in order, and each group is taught in its own way: two groups of
+    ten are students 0 to 9 and 10 to 19.
     """
-    each_student = torch.arange(len(students.seeds))[:, None]  # S, 1: each row of an index is one student's
+    each_student = _rows(students, images)
+    if len(students.seeds) % len(groups):
+        raise DistillError(f"{len(students.seeds)} students cannot be divided evenly among {len(groups)} groups.")
 
     def batch_loss(index: Tensor) -> Tensor:  # index: S, B
         answers = students(images[each_student, index])  # S, B, C
         batch = (answers, teacher_logits[each_student, index], labels[each_student, index])
-        if one_by_one:
-            return torch.stack([loss(*each, temperature, alpha) for each in zip(*batch, strict=True)]).sum()
-        # The mean over S * B rows, times S, is the sum over the students of each one's own mean.
-        answers, lessons, targets = (each.flatten(0, 1) for each in batch)
-        return len(students.seeds) * loss(answers, lessons, targets, temperature, alpha)
+        parts = zip(*(each.chunk(len(groups)) for each in batch), strict=True)
+        return torch.stack([group.sum_of_losses(*part) for group, part in zip(groups, parts, strict=True)]).sum()
 
     return fit(students.parameters(), batch_loss, images.shape[1], students.seeds, schedule, progress)
 
@@ -150,6 +175,7 @@ def train_hints(
     loss: HintLoss = hint_loss,
     schedule: Schedule,
     train_regressors: bool = True,
+    progress: Progress | None = None,
 ) -> tuple[float, ...]:
     """First stage of FitNets: the students' first `depth` layers learn to say what the teacher's features are.
 
@@ -157,7 +183,8 @@ def train_hints(
     trained with it and thrown away at the end.
     """
     regressors = make_regressors(students.hidden[depth - 1], teacher_features.shape[-1], students.seeds)
-    each_student = torch.arange(len(students.seeds))[:, None]
+    regressors.to(images.device)
+    each_student = _rows(students, images)
 
     def batch_loss(index: Tensor) -> Tensor:  # index: S, B
         guided = students.features(images[each_student, index], depth)  # S, B, D
@@ -168,7 +195,7 @@ def train_hints(
     learning = list(students.layers[:depth].parameters())
     if train_regressors:
         learning += regressors.parameters()
-    return fit(learning, batch_loss, images.shape[1], students.seeds, schedule)
+    return fit(learning, batch_loss, images.shape[1], students.seeds, schedule, progress)
 
 
 def fit(
@@ -184,19 +211,21 @@ def fit(
     Gives the mean loss of each epoch, per seed. Raises DistillError when the loss is no longer a number.
     """
     # fused: one pass over the numbers in place of ten, which is a fifth of the time of steps as small as these
-    optimizer = torch.optim.Adam(list(parameters), lr=schedule.learning_rate, fused=True)
+    parameters = list(parameters)
+    device = parameters[0].device
+    optimizer = torch.optim.Adam(parameters, lr=schedule.learning_rate, fused=True)
     shuffles = [torch.Generator().manual_seed(seed) for seed in seeds]
     losses: list[float] = []
     with seeded(seeds[0]), one_thread():  # a seed for models with dropout
         for number in range(1, schedule.epochs + 1):
             order = torch.stack([torch.randperm(num_images, generator=shuffle) for shuffle in shuffles])  # S, N
-            total = torch.zeros(())
-            for index in order.split(schedule.batch_size, dim=1):
+            total = torch.zeros((), device=device)
+            for index in order.to(device).split(schedule.batch_size, dim=1):
                 loss = batch_loss(index)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                total = total + loss.detach().cpu() * index.shape[1]
+                total = total + loss.detach() * index.shape[1]
             losses.append(float(total) / (num_images * len(seeds)))
             if not torch.isfinite(total):
                 raise DistillError(f"the loss is {losses[-1]} in epoch {number}; nothing can be learnt from it.")
@@ -246,16 +275,26 @@ def _without_learning(model: nn.Module, ask: Callable[[], Tensor]) -> Tensor:
         model.train(was_training)
 
 
+def _rows(students: StudentStack, images: Tensor) -> Tensor:
+    """(S, 1): beside an index (S, B) it says whose images each row of it chooses."""
+    return torch.arange(len(students.seeds), device=images.device)[:, None]
+
+
 def _checked_lessons(
-    num_images: int, num_classes: int, labels: Tensor | None, teacher_logits: Tensor | None, alpha: float
+    images: Tensor, num_classes: int, labels: Tensor | None, teacher_logits: Tensor | None, alpha: float
 ) -> tuple[Tensor, Tensor, float]:
     """Labels, logits and weight for every image; where one half is not given, the weight leaves it out."""
+    num_images = len(images)
     if labels is None and (teacher_logits is None or alpha != 1):
         raise DistillError("without labels a student learns from a teacher alone: give teacher_logits and alpha=1.")
     if labels is None:
-        labels = torch.zeros(num_images, dtype=torch.int64)  # alpha = 1 leaves them out
+        labels = torch.zeros(num_images, dtype=torch.int64, device=images.device)  # alpha = 1 leaves them out
     check_labels(labels, num_images, num_classes)
     if teacher_logits is None:
-        return labels, torch.zeros(num_images, num_classes), 0.0  # alpha = 0 leaves the teacher out
+        return (
+            labels,
+            torch.zeros(num_images, num_classes, device=images.device),
+            0.0,
+        )  # alpha = 0 leaves the teacher out
     check_pair(torch.zeros(num_images, num_classes), teacher_logits)
     return labels, teacher_logits, alpha

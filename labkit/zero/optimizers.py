@@ -50,7 +50,7 @@ class Adam:
     lr: float = 1e-2
     beta1: float = 0.9
     beta2: float = 0.999
-    eps: float = 1e-8
+    eps: float = 1e-8  # keeps the step finite where the variance is 0
 
     def start(self, params: Array) -> State:
         return {"step": 0, "momentum": np.zeros_like(params), "variance": np.zeros_like(params)}

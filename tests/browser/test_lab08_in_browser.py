@@ -3,7 +3,10 @@
 import re
 from typing import TYPE_CHECKING
 
-from labkit.course.paths import starter_path
+import nbformat
+
+from labkit.course.paths import solution_path, starter_path
+from labkit.course.source import BEGIN, END
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab
@@ -54,6 +57,90 @@ def test_the_distillation_starter_from_a_missing_t_squared_to_green(lab: "Lab") 
     lab.write_answer("def kd_loss", WITHOUT_T2.replace("alpha * soft", "alpha * temperature**2 * soft"))
     page.get_by_text(re.compile("✓ kd_loss: right on all")).wait_for()
     lab.screenshot("right")
+    assert lab.toasts() == []
+
+
+# Puts a learner's text into the cell that holds the marker, and makes it the active one; returns its number.
+FILL = """([marker, text]) => {
+  const notebook = window.jupyterapp.shell.currentWidget.content;
+  const number = notebook.widgets.findIndex(
+    cell => cell.model.type === "code" && cell.model.sharedModel.getSource().includes(marker));
+  notebook.widgets[number].model.sharedModel.setSource(text);
+  notebook.activeCellIndex = number;
+  return number;
+}"""
+
+MODES_NEVER_SET = """
+def train_student(student, teacher, optimizer, batches, temperature, alpha):
+    losses = []
+    for images, labels in batches:
+        with torch.no_grad():
+            teacher_logits = teacher(images)
+        loss = kd_loss(student(images), teacher_logits, labels, temperature, alpha)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+"""
+
+NOT_PAIRED = """
+def paired_t(distilled, labels_only):
+    from scipy import stats
+    return float(stats.ttest_ind(distilled, labels_only).statistic)
+"""
+
+TWO_MISTAKES = """
+def hint_loss(student_features, teacher_features, regressor):
+    return F.mse_loss(regressor(student_features), teacher_features)
+"""
+
+
+def right_answer(name: str) -> str:
+    """The answer of the committed solution, without its markers."""
+    cells = nbformat.read(solution_path(LAB), as_version=4).cells
+    (source,) = (cell.source for cell in cells if cell.source.startswith(f"def {name}("))
+    return "\n".join(line for line in source.splitlines() if line.strip() not in (BEGIN, END))
+
+
+def test_the_rest_of_the_starter_with_a_wrong_answer_first_and_then_a_right_one(lab: "Lab") -> None:
+    """From the released starter to its last line: each mistake is named, and every cell behind runs."""
+    lab.open_notebook(starter_path(LAB), quick=True)
+    page = lab.page
+    page.set_default_timeout(RUN_ALL_MS)
+
+    def write(name: str, text: str) -> None:
+        assert page.evaluate(FILL, [f"def {name}(", text.strip()]) > 0
+
+    write("soft_targets", right_answer("soft_targets"))
+    write("kd_loss", right_answer("kd_loss"))
+    write("train_student", MODES_NEVER_SET)
+    lab.run_all()
+    steps = [
+        ("train_student", "*modes never set*", ("paired_t", NOT_PAIRED)),
+        ("paired_t", "*not paired*", ("hint_loss", TWO_MISTAKES)),
+        ("hint_loss", "two mistakes at once, *mean over the features too*", None),
+    ]
+    for name, said, following in steps:
+        red = page.get_by_text(f"✗ {name}:")
+        red.wait_for()
+        assert said in red.inner_text()
+        red.scroll_into_view_if_needed()
+        lab.screenshot(f"wrong-{name}")
+        if following:
+            write(*following)
+        write(name, right_answer(name))
+        lab.command("notebook:run-all-below")
+    page.get_by_text("times as fast, 512 at once").wait_for()
+    page.get_by_text("✓ solved").nth(4).wait_for()
+    assert lab.errors() == []
+    for number, text in enumerate(("8 settings, one student a seed each: done in", "hints, then 5 settings: done in")):
+        line = page.get_by_text(text)
+        line.scroll_into_view_if_needed()
+        lab.screenshot(f"bar-{number}")
+    page.get_by_text("times as fast, 512 at once").scroll_into_view_if_needed()
+    lab.screenshot("deploy")
+    assert lab.console_errors() == []
     assert lab.toasts() == []
 
 

@@ -1,6 +1,6 @@
 """The same question answered by formula, by the ledger of named tensors, and by observation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import NamedTuple
 
@@ -37,15 +37,16 @@ def observe(
     shape: TransformerShape = SMALL,
     micro_batches: int = 1,
     timeout_s: float = 180.0,  # three interpreters that load torch on a busy machine
+    progress: Callable[[float], None] | None = None,
 ) -> dict[str, list[Observation]]:
     """Train in real gloo processes on this machine; for each mode what was seen, by rank.
 
-    One start of the processes serves all modes: several seconds, most of it imports. Raises RankError
-    when a rank dies or the time is over.
+    One start of the processes serves all modes: several seconds, most of it imports. `progress` is told the share
+    that is done, from 0 to 1. Raises RankError when a rank dies or the time is over.
     """
     modes = [find_mode(mode).name for mode in modes]  # a misspelt one is found before anything starts
     options = {"modes": modes, "shape": asdict(shape), "micro_batches": micro_batches}
-    by_rank = run_ranks("labkit.zero.observed.workers:observe_modes", world_size, options, timeout_s)
+    by_rank = run_ranks("labkit.zero.observed.workers:observe_modes", world_size, options, timeout_s, progress)
     return {
         mode: [Observation.from_plain(observations[number]) for observations in by_rank]
         for number, mode in enumerate(modes)

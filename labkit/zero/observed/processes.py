@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,17 @@ class RankError(RuntimeError):
 
 
 def run_ranks(
-    worker: str, world_size: int, options: dict[str, Any] | None = None, timeout_s: float = 60.0
+    worker: str,
+    world_size: int,
+    options: dict[str, Any] | None = None,
+    timeout_s: float = 60.0,
+    progress: Callable[[float], None] | None = None,
 ) -> list[Any]:
     """Call `worker` ("module:function") in N processes joined by gloo; what each returned, by rank.
 
     The function is called as `function(rank, world_size, **options)`, inside an initialised process
-    group. Options and results travel as JSON. Everything on `sys.path` here can be imported there.
+    group. Options and results travel as JSON. Everything on `sys.path` here can be imported there. `progress` is
+    told, again and again, the share that rank 0 says is done (`labkit.zero.observed.rank.tell`).
 
     Raises RankError when a rank ends early or `timeout_s` have passed; by then all of them are ended.
     """
@@ -40,7 +46,7 @@ def run_ranks(
         try:
             for rank in range(world_size):
                 ranks.append(_start(worker, folder, rank, world_size, timeout_s))
-            _wait(ranks, folder, timeout_s)
+            _wait(ranks, folder, timeout_s, progress)
         finally:
             for process in ranks:
                 _end(process)
@@ -72,7 +78,9 @@ def _environment() -> dict[str, str]:
     return settings
 
 
-def _wait(ranks: "list[subprocess.Popen[bytes]]", folder: Path, timeout_s: float) -> None:
+def _wait(
+    ranks: "list[subprocess.Popen[bytes]]", folder: Path, timeout_s: float, progress: Callable[[float], None] | None
+) -> None:
     """Return when all ranks ended well. Raises RankError at the first that did not, or at the limit."""
     end = time.monotonic() + timeout_s
     while True:
@@ -80,7 +88,10 @@ def _wait(ranks: "list[subprocess.Popen[bytes]]", folder: Path, timeout_s: float
         for rank, code in enumerate(codes):
             if code:
                 raise RankError(f"Rank {rank} of {len(ranks)} {_how(code)}; all ranks were ended.{_said(folder, rank)}")
-        if all(code == 0 for code in codes):
+        done = all(code == 0 for code in codes)
+        if progress:
+            progress(1.0 if done else _told(folder))
+        if done:
             return
         if time.monotonic() > end:
             waiting = [rank for rank, code in enumerate(codes) if code is None]
@@ -91,6 +102,12 @@ def _wait(ranks: "list[subprocess.Popen[bytes]]", folder: Path, timeout_s: float
                 f"from {_ranks(silent)}); all ranks were ended.{_said(folder, (silent or waiting)[0])}"
             )
         time.sleep(POLL_S)
+
+
+def _told(folder: Path) -> float:
+    """The share that rank 0 last said is done."""
+    told = folder / "0.told"
+    return float(told.read_text()) if told.exists() else 0.0
 
 
 def _ask_where(ranks: "list[subprocess.Popen[bytes]]") -> None:

@@ -2,7 +2,7 @@
 
 Joins a gloo process group through a file in FOLDER, calls the function with its rank, the world size and
 the options in FOLDER/options.json, and writes what it returns to FOLDER/RANK.json. A rank that hangs ends
-itself, with a traceback of where, even when nobody is left to end it.
+itself, with a traceback of where, even when nobody is left to end it. The function may call `tell`.
 """
 
 import faulthandler
@@ -14,11 +14,23 @@ from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 
+FOLDER = "LABKIT_RANK_FOLDER"
+
+
+def tell(rank: int, share: float) -> None:
+    """Says to whoever started the ranks how much of the work is done, from 0 to 1; nothing where nobody did."""
+    if FOLDER in os.environ:
+        folder = Path(os.environ[FOLDER])
+        written = folder / f"{rank}.told.part"
+        written.write_text(f"{share:.3f}")
+        written.replace(folder / f"{rank}.told")
+
 
 def main(worker: str, folder: Path, rank: int, world_size: int, timeout_s: float) -> None:
     faulthandler.dump_traceback_later(timeout_s, exit=True)
     if hasattr(faulthandler, "register"):  # where it is missing, a hung rank is ended without saying where
         faulthandler.register(signal.SIGUSR1, all_threads=False)
+    os.environ[FOLDER] = str(folder)
     module, _, function = worker.partition(":")
     call = getattr(import_module(module), function)
     import torch

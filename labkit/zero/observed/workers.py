@@ -12,8 +12,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from labkit.transformer.models import build_model
 from labkit.transformer.shape import TransformerShape
 from labkit.zero.observed.modes import find_mode
+from labkit.zero.observed.rank import tell
 from labkit.zero.observed.training import make_optimizer, parallelise, train_step, watched_step
 
+STARTED = 0.6  # of the time is gone when a rank has loaded torch and met the others
 UNWATCHED_STEPS = 2  # optimizer state appears in the first; DDP rearranges its buckets in the second
 
 
@@ -23,7 +25,8 @@ def observe_modes(
     """One observation for each mode, as plain data."""
     mesh = init_device_mesh("cpu", (world_size,))
     observations = []
-    for mode in map(find_mode, modes):
+    for number, mode in enumerate(map(find_mode, modes)):
+        tell(rank, STARTED + (1 - STARTED) * number / len(modes))
         torch.manual_seed(0)  # every rank starts from the same weights
         model = build_model(TransformerShape(**shape), "cpu", torch.float32)
         parallel = parallelise(mode, model, mesh)
