@@ -8,6 +8,7 @@ import numpy as np
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case, Exercise
 from labkit.course.exercises.distillation.tensors import (
+    LIMIT_S,
     compare_loss,
     leaf,
     on_one_thread,
@@ -91,6 +92,7 @@ hint_loss = Exercise(
     cases=_cases,
     judge_case=_judge,
     probe=_probe,
+    limit_s=LIMIT_S,
     note=_note,
     seconds=(teacher_learns_too("teacher_features"),),
     names_in_part=True,

@@ -12,6 +12,7 @@ import numpy as np
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case, Exercise
 from labkit.course.exercises.distillation.tensors import (
+    LIMIT_S,
     closed_form,
     compare_loss,
     leaf,
@@ -85,6 +86,7 @@ kd_loss = Exercise(
     cases=_cases,
     judge_case=_judge,
     probe=_probe,
+    limit_s=LIMIT_S,
     note=_note,
     seconds=(teacher_learns_too("teacher_logits"),),
     names_in_part=True,

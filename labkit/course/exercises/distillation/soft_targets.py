@@ -6,7 +6,7 @@ import numpy as np
 
 from labkit.course.compare import Difference, compare_arrays
 from labkit.course.exercise import Case, Exercise
-from labkit.course.exercises.distillation.tensors import ABSOLUTE, RELATIVE, on_one_thread, write_back
+from labkit.course.exercises.distillation.tensors import ABSOLUTE, LIMIT_S, RELATIVE, on_one_thread, write_back
 from labkit.course.on_first_use import F, torch
 
 
@@ -30,9 +30,10 @@ def _cases(seed: int, tier: str) -> list[Case]:
         Case("two images, T = 4", (two(), 4)),
         Case("as many images as classes, T = 3", (logits(3, 3), 3)),
         Case("all logits alike, T = 2", (np.full((1, 4), 1.5), 2)),
-        # Larger than those above: the smallest that fails is shown, and plain mistakes belong on plain logits.
-        Case("logits of 10,000, T = 5", (1e4 - np.array([[0.0, 5, 2e4, 1e4, 9, 3, 15, 8, 1, 30]]), 5)),
-        Case("logits of -10,000, T = 5", (-1e4 - np.array([[0.0, 5, 1, 7, 3, 2, 11, 20, 4, 9]]), 5)),
+        # Larger than those above, since the smallest that fails is shown: a plain mistake belongs on plain logits.
+        # Differences are multiples of T, so that float32 divides them exactly.
+        Case("logits of 10,000, T = 5", (1e4 - np.array([[0.0, 5, 2e4, 1e4, 10, 15, 5, 20, 0, 30]]), 5)),
+        Case("logits of -10,000, T = 5", (-1e4 - np.array([[0.0, 5, 10, 5, 15, 0, 20, 25, 10, 30]]), 5)),
         Case("random", (logits(4, 10), round(float(rng.uniform(1.5, 6)), 2))),
         Case("random, T below 1", (logits(5, 7), round(float(rng.uniform(0.3, 0.8)), 2))),
     ]
@@ -61,6 +62,7 @@ soft_targets = Exercise(
     cases=_cases,
     judge_case=_judge,
     probe=_probe,
+    limit_s=LIMIT_S,
     names_in_part=True,
     hints=(
         "Logits 4 and 0 are e⁴ to 1 after softmax. What are they when both are divided by 4 first?",

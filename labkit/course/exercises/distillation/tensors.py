@@ -18,6 +18,7 @@ from labkit.course.on_first_use import OnFirstUse, torch
 
 distill: Any = OnFirstUse("labkit.distill")
 
+LIMIT_S = 30.0  # outside a notebook the first answer is the one that imports torch, which a busy machine does slowly
 # An answer may compute in float32 inside. What the known mistakes differ by is a hundred times this, or more.
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 SAME_DIRECTION = 1e-6  # 1 - cosine of two gradients that differ in length only

@@ -13,7 +13,7 @@ import numpy as np
 
 from labkit.course.compare import Difference, compare_arrays, compare_number, describe_typed
 from labkit.course.exercise import Case, Exercise
-from labkit.course.exercises.distillation.tensors import ABSOLUTE, RELATIVE, closed_form, on_one_thread
+from labkit.course.exercises.distillation.tensors import ABSOLUTE, LIMIT_S, RELATIVE, closed_form, on_one_thread
 from labkit.course.on_first_use import torch
 
 LEARNING_RATE = 0.5
@@ -173,6 +173,7 @@ train_student = Exercise(
     cases=_cases,
     judge_case=_judge,
     probe=_probe,
+    limit_s=LIMIT_S,
     hints=(
         "The teacher has dropout and batch norm. What do they do to its answers, and to itself, in training mode?",
         "Set both modes first: whoever called before may have left the others. Ask the teacher without gradients."
