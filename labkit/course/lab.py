@@ -137,7 +137,7 @@ class Lab:
         if guess is None:
             print(f"Before you go on: what do you expect for {what}{_in(unit)}? Put your number in place of None.")
         else:
-            print(f"You expect {guess:g}{_unit(unit)} for {what}.")
+            print(f"You expect {guess:g}{_unit(unit)} for {what}.{_meant_in_percent(guess, unit)}")
 
     def reconcile(self, what: str, measured: float) -> None:
         """Set what was measured beside what was expected, with the factor between them."""
@@ -215,6 +215,13 @@ def _points(points: int) -> str:
 
 def _unit(unit: str) -> str:
     return f" {unit}" if unit else ""
+
+
+def _meant_in_percent(guess: float, unit: str) -> str:
+    """For who writes 0.9 and means nine tenths."""
+    if unit != "%" or not 0 < abs(guess) <= 1:
+        return ""
+    return f" (If you mean {guess:g} of the whole, write {100 * guess:g}: the unit is %.)"
 
 
 def _in(unit: str) -> str:

@@ -88,6 +88,14 @@ def test_predict_then_reconcile(lab: Any, capsys: pytest.CaptureFixture[str]) ->
     assert "within 10 %" in capsys.readouterr().out
 
 
+def test_a_share_written_as_a_fraction_is_asked_about(lab: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    lab.predict("the share", 0.9, "%")
+    assert "If you mean 0.9 of the whole, write 90: the unit is %." in capsys.readouterr().out
+    for guess, unit in ((90, "%"), (0, "%"), (0.9, "times")):
+        lab.predict("the share", guess, unit)
+        assert "If you mean" not in capsys.readouterr().out
+
+
 def test_a_name_that_is_no_exercise_is_answered_with_those_that_are(lab: Any) -> None:
     with pytest.raises(Misuse, match="it has: median") as caught:
         lab.check(len)
