@@ -10,7 +10,12 @@ from onnx.reference import ReferenceEvaluator
 from labkit import onnx_simplify
 from labkit.course.exercise import Case
 from labkit.course.exercises.onnx_simplify.graph_case import graph_case, outside, parse, with_weights
-from labkit.course.exercises.onnx_simplify.graph_exercise import GraphExercise, nodes_saved
+from labkit.course.exercises.onnx_simplify.graph_exercise import (
+    GraphExercise,
+    GraphPass,
+    add_mistakes_of_any_pass,
+    nodes_saved,
+)
 from labkit.course.exercises.onnx_simplify.probe import probe_pass
 from labkit.course.exercises.onnx_simplify.random_models import random_sums
 from labkit.course.exercises.onnx_simplify.reading import judge_model
@@ -127,23 +132,14 @@ fold_constants = GraphExercise(
 )
 
 
-def wrong(name: str, sentence: str) -> Any:
-    """Adds a wrong answer: a subclass of Fold, which differs from a right one in one step."""
-    return lambda made: fold_constants.wrong(name, sentence)(made())
+wrong, right = fold_constants.wrong, fold_constants.right
 
 
-def right(name: str) -> Any:
-    """Adds a right answer: a function, or a subclass of Fold that takes a step another way."""
-    return lambda made: fold_constants.right(name)(made() if isinstance(made, type) else made)
+class Fold(GraphPass):
+    """A right answer, step by step."""
 
-
-class Fold:
-    """A right answer, each step of which can be made wrong."""
-
-    def __call__(self, model: onnx.ModelProto) -> onnx.ModelProto:
-        result = copy_of(model)
-        self.graph(result.graph, {}, result)
-        return self.finish(result)
+    def change(self, model: onnx.ModelProto) -> None:
+        self.graph(model.graph, {}, model)
 
     def graph(self, graph: onnx.GraphProto, known: Mapping[str, Any], model: onnx.ModelProto) -> None:
         known = {**known, **self.weights(graph)}
@@ -181,12 +177,6 @@ class Fold:
 
     def written(self, values: dict[str, Any]) -> dict[str, Any]:
         return values
-
-    def delete(self, graph: onnx.GraphProto, gone: list[int]) -> None:
-        delete_nodes(graph, gone)
-
-    def finish(self, model: onnx.ModelProto) -> onnx.ModelProto:
-        return tidy(model)
 
 
 @wrong("graphs inside left alone", "branches and loop bodies have nodes to fold too.")
@@ -280,12 +270,6 @@ class TheNodesStay(Fold):
         pass
 
 
-@wrong("old weights left", "what nobody reads any more only makes the file larger: tidy(model) takes it out.")
-class OldWeightsLeft(Fold):
-    def finish(self, model):
-        return model
-
-
 @wrong("weights that others read taken out", "a weight goes when nobody reads it any more, not when one reader went.")
 class WeightsThatOthersReadTakenOut(Fold):
     def delete(self, graph, gone):
@@ -307,11 +291,7 @@ class KnownOutputsLost(Fold):
         return tidy(model)
 
 
-@wrong("the model given is changed", "the caller keeps the model: work on copy_of(model).")
-class TheModelGivenIsChanged(Fold):
-    def __call__(self, model):
-        model.CopyFrom(super().__call__(model))
-        return model
+add_mistakes_of_any_pass(fold_constants, Fold)
 
 
 @right("node by node, in their order")

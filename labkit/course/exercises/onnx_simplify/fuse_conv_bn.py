@@ -8,19 +8,21 @@ import onnx
 from labkit import onnx_simplify
 from labkit.course.exercise import Case
 from labkit.course.exercises.onnx_simplify.conv_models import conv_cases
-from labkit.course.exercises.onnx_simplify.graph_exercise import GraphExercise, nodes_saved
+from labkit.course.exercises.onnx_simplify.graph_exercise import (
+    GraphExercise,
+    GraphPass,
+    add_mistakes_of_any_pass,
+    nodes_saved,
+)
 from labkit.course.exercises.onnx_simplify.probe import probe_pass
 from labkit.course.exercises.onnx_simplify.reading import judge_model
 from labkit.onnx_simplify import (
     add_weight,
     all_names,
     attribute,
-    copy_of,
     count_reads,
-    delete_nodes,
     fresh_name,
     graphs_with_weights,
-    tidy,
 )
 
 
@@ -56,27 +58,18 @@ fuse_conv_bn = GraphExercise(
 )
 
 
-def wrong(name: str, sentence: str) -> Any:
-    """Adds a wrong answer: a subclass of Fuse, which differs from a right one in one step."""
-    return lambda made: fuse_conv_bn.wrong(name, sentence)(made())
+wrong, right = fuse_conv_bn.wrong, fuse_conv_bn.right
 
 
-def right(name: str) -> Any:
-    """Adds a right answer: a function, or a subclass of Fuse that takes a step another way."""
-    return lambda made: fuse_conv_bn.right(name)(made() if isinstance(made, type) else made)
-
-
-class Fuse:
-    """A right answer, each step of which can be made wrong."""
+class Fuse(GraphPass):
+    """A right answer, step by step."""
 
     kinds: tuple[str, ...] = ("Conv", "ConvTranspose")
 
-    def __call__(self, model: onnx.ModelProto) -> onnx.ModelProto:
-        result = copy_of(model)
-        taken = all_names(result)
-        for graph, weights in self.graphs(result):
+    def change(self, model: onnx.ModelProto) -> None:
+        taken = all_names(model)
+        for graph, weights in self.graphs(model):
             self.graph(graph, weights, taken)
-        return self.finish(result)
 
     def graphs(self, model: onnx.ModelProto) -> Any:
         return graphs_with_weights(model)
@@ -89,12 +82,9 @@ class Fuse:
             if conv is None or not self.may(graph, conv, norm):
                 continue
             if all(name in weights for name in [*conv.input[1:], *norm.input[1:]]):
-                self.change(graph, conv, norm, self.fused(conv, norm, weights), taken)
+                self.write(graph, conv, norm, self.fused(conv, norm, weights), taken)
                 gone.append(position)
         self.delete(graph, gone)
-
-    def delete(self, graph: onnx.GraphProto, gone: list[int]) -> None:
-        delete_nodes(graph, gone)
 
     def maker(self, graph: onnx.GraphProto, position: int, makers: dict[str, Any]) -> Any:
         return makers.get(graph.node[position].input[0])
@@ -123,7 +113,7 @@ class Fuse:
         by_group = weight.reshape(groups, -1, *weight.shape[1:]) * factor.reshape(groups, 1, -1, *ones)
         return by_group.reshape(weight.shape)
 
-    def change(self, graph: onnx.GraphProto, conv: Any, norm: Any, fused: Any, taken: set[str]) -> None:
+    def write(self, graph: onnx.GraphProto, conv: Any, norm: Any, fused: Any, taken: set[str]) -> None:
         names = []
         for what, array in zip(("weight", "bias"), fused, strict=True):
             names.append(self.name(conv, what, taken))
@@ -136,9 +126,6 @@ class Fuse:
 
     def hand_on(self, graph: onnx.GraphProto, conv: onnx.NodeProto, norm: onnx.NodeProto) -> None:
         conv.output[0] = norm.output[0]
-
-    def finish(self, model: onnx.ModelProto) -> onnx.ModelProto:
-        return tidy(model)
 
 
 # --- the numbers ------------------------------------------------------------------------------------------
@@ -256,7 +243,7 @@ class TransposedOnesLeft(Fuse):
     "the weight itself changed", "another node may read the same weight and gets the scaled one: write a new weight."
 )
 class TheWeightItselfChanged(Fuse):
-    def change(self, graph, conv, norm, fused, taken):
+    def write(self, graph, conv, norm, fused, taken):
         for tensor in [each for each in graph.initializer if each.name == conv.input[1]]:
             graph.initializer.remove(tensor)
             add_weight(graph, conv.input[1], fused[0])
@@ -337,17 +324,7 @@ class TheNormalizationStays(Fuse):
         pass
 
 
-@wrong("old weights left", "what nobody reads any more only makes the file larger: tidy(model) takes it out.")
-class OldWeightsLeft(Fuse):
-    def finish(self, model):
-        return model
-
-
-@wrong("the model given is changed", "the caller keeps the model: work on copy_of(model).")
-class TheModelGivenIsChanged(Fuse):
-    def __call__(self, model):
-        model.CopyFrom(super().__call__(model))
-        return model
+add_mistakes_of_any_pass(fuse_conv_bn, Fuse)
 
 
 # --- right answers ----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ Two right answers call their new weights by different names and serialize to dif
 when the same nodes do the same with the same inputs: names aside, weights by their values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from labkit.course.exercise import Case, Exercise, Verdict, Wrong
 from labkit.course.exercises.onnx_simplify.graph_case import GraphCase
 from labkit.course.exercises.onnx_simplify.reading import count_by_type, model_in
 from labkit.course.exercises.onnx_simplify.running import prepare
+from labkit.onnx_simplify import copy_of, delete_nodes, tidy
 
 
 @dataclass(eq=False, kw_only=True)
@@ -23,6 +24,16 @@ class GraphExercise(Exercise):
     """An exercise whose answers are handed back by `probe_pass`."""
 
     _own: dict[tuple[str, bytes], Answer] = field(default_factory=dict)  # what known mistakes say to which model
+
+    def wrong(self, name: str, sentence: str, never_ends: bool = False) -> Callable[[Any], Any]:
+        """As every exercise's; a class stands for a pass of which one step is wrong."""
+        add = super().wrong(name, sentence, never_ends)
+        return lambda made: add(_answer(made))
+
+    def right(self, name: str) -> Callable[[Any], Any]:
+        """As every exercise's; a class stands for a pass that takes a step another way."""
+        add = super().right(name)
+        return lambda made: add(_answer(made))
 
     def judge_answers(self, cases: Sequence[Case], answers: Sequence[Answer], seed: int) -> Verdict:
         prepare(
@@ -40,6 +51,45 @@ class GraphExercise(Exercise):
         if key not in self._own:
             self._own[key] = _as_seen(super()._own_answer(wrong, case))
         return self._own[key]
+
+
+class GraphPass:
+    """A right answer, each step of which can be made wrong: a copy is changed, then what nobody reads is taken out."""
+
+    def __call__(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        result = copy_of(model)
+        self.change(result)
+        return self.finish(result)
+
+    def change(self, model: onnx.ModelProto) -> None:
+        raise NotImplementedError
+
+    def delete(self, graph: onnx.GraphProto, gone: list[int]) -> None:
+        delete_nodes(graph, gone)
+
+    def finish(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        return tidy(model)
+
+
+def add_mistakes_of_any_pass(exercise: GraphExercise, right: type[GraphPass]) -> None:
+    """Two mistakes that every pass invites."""
+
+    @exercise.wrong(
+        "old weights left", "what nobody reads any more only makes the file larger: tidy(model) takes it out."
+    )
+    class OldWeightsLeft(right):  # type: ignore[valid-type,misc]
+        def finish(self, model: onnx.ModelProto) -> onnx.ModelProto:
+            return model
+
+    @exercise.wrong("the model given is changed", "the caller keeps the model: work on copy_of(model).")
+    class TheModelGivenIsChanged(right):  # type: ignore[valid-type,misc]
+        def __call__(self, model: onnx.ModelProto) -> onnx.ModelProto:
+            model.CopyFrom(super().__call__(model))
+            return model
+
+
+def _answer(made: Any) -> Any:
+    return made() if isinstance(made, type) else made
 
 
 def nodes_saved(cases: Sequence[Case], values: Sequence[Any]) -> str:
