@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+import labkit
 from labkit import onnx_export as tool
 from labkit.course.exercise import Case, Exercise
 from labkit.course.exercises.onnx_export import LAB, graphs, machines
@@ -105,6 +106,68 @@ def test_a_refusal_of_the_runtime_is_an_answer_for_each_input() -> None:
     assert good[0].tolist() == [0, 1]  # type: ignore[union-attr]
     assert str(bad).startswith("ONNX Runtime refuses: ")
     assert "\n" not in str(bad)
+
+
+# --- what a learner gets to try an answer on ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["export_onnx", "frozen_dims", "max_error"])
+def test_a_case_is_what_the_answer_is_called_with(name: str) -> None:
+    lab = labkit.open_lab("02_onnx_export")
+    for case in exercise(name).make_cases(0):
+        given = lab.case(name, case.name)
+        assert given
+        if name == "export_onnx":
+            model, example, path, dynamic = given
+            tool.export_onnx(model, example, path, dynamic, exporter="torchscript")
+            inputs = example if isinstance(example, tuple) else (example,)
+            names = [value.name for value in onnx.load(path).graph.input]
+            assert tool.max_error(model, path, dict(zip(names, inputs, strict=True))) < 1e-5
+        elif name == "frozen_dims":
+            value = exercise(name).right_answers[0].candidate(*given)
+            assert exercise(name).judge_case(case, value) is None
+        elif "broadcast" not in case.name:
+            assert isinstance(given[0], nn.Module)
+            value = {"error": tool.max_error(*given), "training": given[0].training}
+            assert exercise(name).judge_case(case, value) is None
+
+
+def test_a_parked_models_case_is_a_file_and_a_script() -> None:
+    path, script = labkit.open_lab("02_onnx_export").case("ParkedModel", "parked again and again")
+    (answer,) = ort.InferenceSession(str(path), providers=[CPU]).run(None, {"x": np.zeros(2, np.float32)})
+    assert answer[0] >= 2
+    assert script == ["run", "park", "run", "run", "park", "run"]
+
+
+def test_a_case_of_another_machine_can_be_played() -> None:
+    path, prefer, machine = labkit.open_lab("02_onnx_export").case("open_session", "CUDA compiled in, no GPU")
+    with machine as said:
+        assert "CUDAExecutionProvider" in ort.get_available_providers()
+        session = exercise("open_session").right_answers[0].candidate(path, prefer)
+        assert session.get_providers() == [CPU]
+    assert said == []
+
+
+def test_a_modules_case_is_tensors() -> None:
+    example, inputs = labkit.open_lab("02_onnx_export").case("TokenMean", "exported at 2 x 6")
+    assert example.shape == (2, 6, 20)
+    assert all(isinstance(x, torch.Tensor) for x in inputs)
+
+
+# --- the words ------------------------------------------------------------------------------------------------
+
+
+def test_a_min_is_told_in_words_that_fit_it() -> None:
+    class LastTokens(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, -min(8, x.shape[1]) :].mean(1)
+
+    text = str(exercise("LastTokens").judge(LastTokens))
+    assert "*branch of the example*: what Python decides (an `if`, a `min`, a `max`) is decided while exporting" in text
+
+
+def test_the_first_hint_of_the_export_speaks_of_both_modes() -> None:
+    assert "goes on training the model. Which mode does each need" in exercise("export_onnx").hints[0]
 
 
 # --- modules ------------------------------------------------------------------------------------------------

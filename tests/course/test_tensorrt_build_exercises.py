@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import labkit
 import labkit.tensorrt as lt
 from labkit.course.exercise import Case, Exercise
 from labkit.course.exercises.tensorrt_build import LAB
@@ -205,6 +206,17 @@ def test_size_and_time_stay_when_weights_change() -> None:
     for name in ("other weights in a file of the same name, size and time", "other bit in one weight"):
         assert seen[1 + list(changes).index(name)] == seen[0]
         assert value["same"][name] is False
+
+
+def test_a_learner_can_ask_for_the_keys_of_a_case() -> None:
+    lab = labkit.open_lab("04_tensorrt_build")
+    for case in exercise("plan_key").make_cases(0):
+        (requests,) = lab.case("plan_key", case.name)
+        keys = {name: lt.plan_key(path, profile, **options) for name, (path, profile, options) in requests.items()}
+        before = keys.pop("as it is")
+        assert all((key == before) == name.startswith("same ") for name, key in keys.items()), case.name
+        told = {name for name, change in case.args[-1].items() if "builder" not in change}
+        assert keys.keys() == told
 
 
 @pytest.mark.parametrize(

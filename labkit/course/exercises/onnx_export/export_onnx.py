@@ -14,12 +14,22 @@ from labkit.course.answers import encode
 from labkit.course.apart import Answer
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case, Wrong
-from labkit.course.exercises.onnx_export.graphs import read_graph, run_graph
+from labkit.course.exercises.onnx_export.graphs import new_path, read_graph, run_graph
 from labkit.course.on_first_use import torch
 from labkit.course.played import PlayedExercise
 
 CLOSE = 1e-4  # relative to the largest output: float32 sums of some dozen numbers
 LIMIT_S = 120.0  # the exporter loads for several seconds the first time, and takes one for each model
+
+
+@dataclass(frozen=True)
+class ExportCase(Case):
+    """A model by its name, an example, and inputs that the file is tried on."""
+
+    def for_learner(self) -> tuple[Any, ...]:
+        """(model, example, path, dynamic), as the answer is called with them; the path is in a new folder."""
+        name, example, dynamic, _tried = self.args
+        return make_model(name), as_example(example), new_path(), dynamic
 
 
 def _cases(seed: int, tier: str) -> list[Case]:
@@ -31,12 +41,12 @@ def _cases(seed: int, tier: str) -> list[Case]:
 
     names = ("model", "example", "dynamic", "tried")
     return [
-        Case(
+        ExportCase(
             "static",
             ("scores, in evaluation mode", [draw(batch, 6)], None, [[draw(batch, 6)]]),
             names,
         ),
-        Case(
+        ExportCase(
             "a dynamic batch, a model in training mode",
             (
                 "scores, in training mode",
@@ -46,7 +56,7 @@ def _cases(seed: int, tier: str) -> list[Case]:
             ),
             names,
         ),
-        Case(
+        ExportCase(
             "two inputs, three dynamic dimensions",
             (
                 "weighted, in evaluation mode",
@@ -93,11 +103,10 @@ def _probe(candidate: Callable[..., Any], case: Case) -> dict[str, Any]:
     name, example, dynamic, _tried = case.args
     model = make_model(name)
     before = _state(model)
-    tensors = tuple(torch.tensor(array) for array in example)
     asked = {each: dict(dims) for each, dims in dynamic.items()} if dynamic else None
     with tempfile.TemporaryDirectory(prefix="labkit-") as folder, kept_tables():
         path = Path(folder) / "model.onnx"
-        candidate(model, tensors[0] if len(tensors) == 1 else tensors, path, asked)
+        candidate(model, as_example(example), path, asked)
         files = {file.name: file.read_bytes() for file in Path(folder).iterdir() if file.is_file()}
     after = _state(model)
     return {
@@ -107,6 +116,12 @@ def _probe(candidate: Callable[..., Any], case: Case) -> dict[str, Any]:
         "modes": [module.training for module in model.modules()],
         "weights changed": [key for key in before if not torch.equal(before[key], after[key])],
     }
+
+
+def as_example(arrays: Sequence[np.ndarray]) -> Any:
+    """One tensor, or a tuple of several."""
+    tensors = tuple(torch.tensor(array) for array in arrays)
+    return tensors[0] if len(tensors) == 1 else tensors
 
 
 def _state(model: Any) -> dict[str, Any]:
@@ -230,8 +245,8 @@ export_onnx = ExportExercise(
     cases=_cases,
     judge_case=_judge,
     hints=(
-        "What is in the file if the model was in training mode? Look for Dropout. Which mode should the model have"
-        " after your function?",
+        "Two people go on: one runs the file, the other goes on training the model. Which mode does each need,"
+        " and which line of yours sees to it? Which names would a reader of the file look for?",
         "Names come from `inspect.signature(model.forward).parameters`. The exporter takes `dynamic_shapes`, a dict"
         " with an entry for every input, None where all is fixed. By default it puts the weights into a second file:"
         " `external_data=False`.",

@@ -1,6 +1,7 @@
 """`frozen_dims(model, dynamic)`: read in the file itself which dimensions are fixed that were asked to be free."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,27 +14,39 @@ from labkit.course.on_first_use import onnx
 Sizes = dict[str, list[int | str | None]]
 
 
+@dataclass(frozen=True)
+class SizesCase(Case):
+    """The sizes that a graph says, and what was asked for."""
+
+    def for_learner(self) -> tuple[Any, ...]:
+        """(model, dynamic), as the answer is called with them."""
+        sizes, dynamic = self.args
+        return make_model(sizes), dynamic
+
+
 def _cases(seed: int, tier: str) -> list[Case]:
     rng = np.random.default_rng(seed)
     a, b, c, d = (int(n) for n in rng.choice(np.arange(2, 100), size=4, replace=False))
     batch = {0: "batch"}
     return [
-        Case("free as asked", ({"x": ["batch", 3]}, {"x": batch})),
-        Case("frozen", ({"x": [a, 3]}, {"x": batch})),
-        Case("frozen at 1", ({"x": [1, 3]}, {"x": batch})),
-        Case("frozen at 0, an empty example", ({"x": [0, 3]}, {"x": batch})),
-        Case("free under another name", ({"x": ["s0", 3]}, {"x": batch})),
-        Case("free with no name at all", ({"x": [None, 3]}, {"x": batch})),
-        Case("nothing was asked for", ({"x": [a, b]}, {})),
-        Case("one of two frozen", ({"image": ["batch", 3, a, "width"]}, {"image": {0: "batch", 2: "h", 3: "width"}})),
-        Case(
+        SizesCase("free as asked", ({"x": ["batch", 3]}, {"x": batch})),
+        SizesCase("frozen", ({"x": [a, 3]}, {"x": batch})),
+        SizesCase("frozen at 1", ({"x": [1, 3]}, {"x": batch})),
+        SizesCase("frozen at 0, an empty example", ({"x": [0, 3]}, {"x": batch})),
+        SizesCase("free under another name", ({"x": ["s0", 3]}, {"x": batch})),
+        SizesCase("free with no name at all", ({"x": [None, 3]}, {"x": batch})),
+        SizesCase("nothing was asked for", ({"x": [a, b]}, {})),
+        SizesCase(
+            "one of two frozen", ({"image": ["batch", 3, a, "width"]}, {"image": {0: "batch", 2: "h", 3: "width"}})
+        ),
+        SizesCase(
             "the inputs in another order",
             ({"x": [a, b], "mask": [c, d]}, {"mask": {1: "tokens"}, "x": {0: "batch"}}),
         ),
-        Case("an input that the graph does not have", ({"x": [a, b]}, {"mask": batch, "x": {1: "tokens"}})),
-        Case("a weight that is listed as an input too", ({"w": [a, b], "x": ["batch", b]}, {"x": batch})),
-        Case("only the asked ones count", ({"x": ["batch", a, b], "y": [c, d]}, {"x": {0: "batch", 2: "width"}})),
-        Case(
+        SizesCase("an input that the graph does not have", ({"x": [a, b]}, {"mask": batch, "x": {1: "tokens"}})),
+        SizesCase("a weight that is listed as an input too", ({"w": [a, b], "x": ["batch", b]}, {"x": batch})),
+        SizesCase("only the asked ones count", ({"x": ["batch", a, b], "y": [c, d]}, {"x": {0: "batch", 2: "width"}})),
+        SizesCase(
             "random",
             (
                 {name: [_any_size(rng) for _ in range(4)] for name in "xyz"},

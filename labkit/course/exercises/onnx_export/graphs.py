@@ -4,8 +4,10 @@ A graph is data, but not harmless data: a Loop in it may never end, and a weight
 it is looked at first, and then run in a process that can be stopped.
 """
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,11 @@ def read_graph(content: bytes) -> Any:
     if any(external_tensors(model)):
         raise ValueError("the weights are in another file: the .onnx file alone is not the model")
     return model
+
+
+def new_path() -> Path:
+    """Where a learner who tries a case finds or writes a model; the folder goes with the system's other old ones."""
+    return Path(tempfile.mkdtemp(prefix="labkit-case-")) / "model.onnx"
 
 
 def run_graph(content: bytes, inputs: Sequence[Inputs]) -> list[list[np.ndarray] | str]:

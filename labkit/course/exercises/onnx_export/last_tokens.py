@@ -41,7 +41,10 @@ last_tokens = ModuleExercise(
 wrong, right = last_tokens.wrong, last_tokens.right
 
 
-@wrong("branch of the example", "the `if` is decided while exporting, and only the example's way is in the graph.")
+@wrong(
+    "branch of the example",
+    "what Python decides (an `if`, a `min`, a `max`) is decided while exporting: the graph has the example's way only.",
+)
 @module
 def _(x):
     if x.shape[1] > WINDOW:
@@ -49,11 +52,17 @@ def _(x):
     return x.mean(1)
 
 
-@wrong("conditional expression", "an `if` inside an expression is an `if`: start counted in Python is a constant.")
+@wrong("start counted in Python", "int() leaves the trace: where the slice begins is a constant of the graph.")
 @module
 def _(x):
     start = max(0, int(x.shape[1]) - WINDOW)
     return x[:, start:].mean(1)
+
+
+@wrong("window counted in Python", "int() leaves the trace: the graph always takes as many as the example had.")
+@module
+def _(x):
+    return x[:, -min(WINDOW, int(x.shape[1])) :].mean(1)
 
 
 @wrong("all tokens", "with more than 8 tokens only the last 8 count.")

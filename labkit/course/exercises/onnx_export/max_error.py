@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from labkit.course.compare import Difference, describe_typed
 from labkit.course.describe import describe
 from labkit.course.exercise import Case, Exercise
+from labkit.course.exercises.onnx_export.graphs import new_path
 from labkit.course.on_first_use import onnx, ort, torch
 
 CHANNELS = 6
@@ -29,6 +31,15 @@ GRAPHS: dict[str, str] = {
 }
 
 
+@dataclass(frozen=True)
+class ErrorCase(Case):
+    """A mode of the model, the name of a graph, and inputs."""
+
+    def for_learner(self) -> tuple[Any, ...]:
+        """(model, path, inputs), as the answer is called with them; the file lies in a new folder."""
+        return _arguments(self, new_path())
+
+
 def _cases(seed: int, tier: str) -> list[Case]:
     rng = np.random.default_rng(seed)
 
@@ -36,7 +47,7 @@ def _cases(seed: int, tier: str) -> list[Case]:
         x, scale = rng.normal(1.0, 2.0, (2, batch, CHANNELS)).astype(np.float32)
         name = graph + (", the model in training mode" if training else "")
         mode = "in training mode" if training else "in evaluation mode"
-        return Case(name, (mode, graph, {"x": x, "scale": scale}), ("model", "file", "inputs"))
+        return ErrorCase(name, (mode, graph, {"x": x, "scale": scale}), ("model", "file", "inputs"))
 
     return [
         case("the same function"),
@@ -98,14 +109,9 @@ def _make_model(batch: int, reads_scale: bool) -> Any:
 
 
 def _probe(candidate: Callable[..., Any], case: Case) -> dict[str, Any]:
-    mode, graph, inputs = case.args
     torch.manual_seed(0)
-    batch = len(inputs["x"])
-    model = _make_model(batch, reads_scale="not read" not in graph).train("training" in mode)
     with tempfile.TemporaryDirectory(prefix="labkit-") as folder:
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(make_graph(graph, batch).SerializeToString())
-        tensors = {name: torch.tensor(array) for name, array in inputs.items()}
+        model, path, tensors = _arguments(case, Path(folder) / "model.onnx")
         try:
             error = candidate(model, path, tensors)
         except ValueError as raised:
@@ -113,6 +119,15 @@ def _probe(candidate: Callable[..., Any], case: Case) -> dict[str, Any]:
     if isinstance(error, torch.Tensor | np.generic) or (isinstance(error, np.ndarray) and error.ndim == 0):
         error = error.item()
     return {"error": error, "training": model.training}
+
+
+def _arguments(case: Case, path: Path) -> tuple[Any, Path, dict[str, Any]]:
+    """(model, path, inputs) of a case; the file is written."""
+    mode, graph, inputs = case.args
+    batch = len(inputs["x"])
+    path.write_bytes(make_graph(graph, batch).SerializeToString())
+    model = _make_model(batch, reads_scale="not read" not in graph).train("training" in mode)
+    return model, path, {name: torch.tensor(array) for name, array in inputs.items()}
 
 
 def _judge(case: Case, value: Any) -> Difference | None:
@@ -257,6 +272,20 @@ def _(model, path, inputs):
     return float(
         np.max([np.abs(o - t).max() for o, t in zip(_ours(model, inputs), _theirs(path, inputs), strict=True)])
     )
+
+
+@wrong(
+    "evaluation mode forgotten", "in training mode dropout draws other numbers at each call: eval() before you compare."
+)
+def _(model, path, inputs):
+    training = model.training
+    with torch.no_grad():
+        ours = [output.numpy() for output in model(**inputs)]
+    model.train(training)
+    pairs = list(zip(ours, _theirs(path, inputs), strict=True))
+    if any(ours.shape != theirs.shape for ours, theirs in pairs):
+        raise ValueError("another shape")
+    return float(np.max([np.abs(ours - theirs).max() for ours, theirs in pairs]))
 
 
 @wrong("model left in evaluation mode", "the caller's model has to be as it was: give its mode back.")

@@ -122,6 +122,16 @@ def _at(where: str, x: np.ndarray, difference: Difference) -> Difference:
     return Difference(difference.expected, f"{where} at {x.shape}: {difference.came}")
 
 
+@dataclass(frozen=True)
+class TokenCase(Case):
+    """An example to export from, and inputs that the module and its graph are tried on."""
+
+    def for_learner(self) -> tuple[Any, ...]:
+        """(example, inputs) as tensors: call the module on each, and its export too."""
+        example, inputs = self.args
+        return torch.tensor(example), [torch.tensor(x) for x in inputs]
+
+
 def token_cases(
     seed: int, examples: Sequence[tuple[int, int, int]], lengths: Sequence[int], spread: float = 1.0
 ) -> list[Case]:
@@ -134,7 +144,7 @@ def token_cases(
         return drawn.astype(np.float32)
 
     return [
-        Case(
+        TokenCase(
             f"exported at {batch} x {tokens}",
             (
                 draw(batch, tokens, channels),

@@ -1,6 +1,7 @@
 """`open_session(path, prefer)`: the first provider that really starts, on machines that this one is not."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,22 @@ CUDA, TENSORRT, OPENVINO = (f"{name}ExecutionProvider" for name in ("CUDA", "Ten
 COREML, ROCM = (f"{name}ExecutionProvider" for name in ("CoreML", "MIGraphX"))
 
 
+@dataclass(frozen=True)
+class MachineCase(Case):
+    """A file, what is preferred, and a machine: what is compiled in, and what starts."""
+
+    def for_learner(self) -> tuple[Any, ...]:
+        """(path, prefer, machine): `with machine as said:` is that machine; said is what ORT warns of."""
+        path, prefer, compiled, starts = self.args
+        return path, prefer, played_machine(compiled, starts)
+
+
 def _cases(seed: int, tier: str) -> list[Case]:
     rng = np.random.default_rng(seed)
 
     def case(name: str, prefer: list[str], compiled: list[str], starts: list[str]) -> Case:
         path = f"model{int(rng.integers(100))}.onnx"
-        return Case(name, (path, prefer, compiled, starts), ("path", "prefer", "compiled in", "starts"))
+        return MachineCase(name, (path, prefer, compiled, starts), ("path", "prefer", "compiled in", "starts"))
 
     everything = [TENSORRT, CUDA, OPENVINO, CPU]
     shuffled = [str(name) for name in rng.permutation([CUDA, OPENVINO, COREML, ROCM])]

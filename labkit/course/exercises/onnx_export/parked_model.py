@@ -3,6 +3,7 @@
 import gc
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,23 @@ import numpy as np
 
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case, Exercise
+from labkit.course.exercises.onnx_export.graphs import new_path
 from labkit.course.exercises.onnx_export.machines import CPU, counted_sessions
 from labkit.course.on_first_use import onnx, ort
 
 REPLACED = 1000.0  # what the model adds that somebody writes to the same path
+
+
+@dataclass(frozen=True)
+class ParkedCase(Case):
+    """What the model adds, and the steps of a script."""
+
+    def for_learner(self) -> tuple[Any, ...]:
+        """(path, script): a model to make a ParkedModel of, and what is then called."""
+        shift, script = self.args
+        path = new_path()
+        path.write_bytes(_adding(shift))
+        return path, script
 
 
 def _cases(seed: int, tier: str) -> list[Case]:
@@ -21,7 +35,7 @@ def _cases(seed: int, tier: str) -> list[Case]:
     shift = float(rng.integers(2, 9))
 
     def case(name: str, *script: str) -> Case:
-        return Case(name, (shift, list(script)), ("model adds", "script"))
+        return ParkedCase(name, (shift, list(script)), ("model adds", "script"))
 
     between = ["run", "park"]
     drawn = [between[int(at)] for at in rng.integers(0, 2, size=7)]

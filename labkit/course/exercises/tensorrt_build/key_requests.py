@@ -11,6 +11,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,6 +43,29 @@ def _fault(key: Any) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class KeyCase(Case):
+    """A profile, options, the rest of a request, and what is changed in it."""
+
+    def for_learner(self) -> tuple[Any, ...]:
+        """({name: (onnx_path, profile, options)},): the request as it is, then with each change, in folders of its own.
+
+        Another TensorRT is not among them: that is what flavour() says, and not an argument.
+        """
+        profile, options, rest, changes = self.args
+        request = {"profile": profile, "options": options, **rest}
+        top = Path(tempfile.mkdtemp(prefix="labkit-case-"))
+        asked = {"as it is": {}} | {name: change for name, change in changes.items() if "builder" not in change}
+        return ({name: _laid_out(top / str(at), request | asked[name]) for at, name in enumerate(asked)},)
+
+
+def _laid_out(folder: Path, request: dict[str, Any]) -> tuple[Path, Any, Any]:
+    folder.mkdir()
+    desk = _Desk(folder)
+    desk.lay_out(request, folder)
+    return folder / request["onnx"], request["profile"], request["options"]
+
+
 class _Desk:
     """Where the files of one request after the other are laid out; what lies there already stays."""
 
@@ -51,13 +75,13 @@ class _Desk:
 
     def ask(self, candidate: Callable[..., Any], request: dict[str, Any]) -> Any:
         folder = self.top / request.get("folder", ".")
-        self._lay_out(request, folder)
+        self.lay_out(request, folder)
         with _builder(request["builder"]), _process(request.get("process", 0)), _working_folder(folder):
             path: Any = folder / request["onnx"]
             put: Any = {"str": str, "Path": Path, "relative": lambda path: path.name}[request.get("as", "str")]
             return candidate(put(path), request["profile"], **request["options"])
 
-    def _lay_out(self, request: dict[str, Any], folder: Path) -> None:
+    def lay_out(self, request: dict[str, Any], folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         files = {**request["files"], **request.get("neighbours", {})}
         mtime_ns = request.get("mtime_ns", MTIME_NS)

@@ -7,7 +7,7 @@ import numpy as np
 from labkit.course.compare import Difference
 from labkit.course.exercise import Case, Exercise
 from labkit.course.exercises.tensorrt_build.key_models import changed_at, model_bytes, weights
-from labkit.course.exercises.tensorrt_build.key_requests import MTIME_NS, probe
+from labkit.course.exercises.tensorrt_build.key_requests import MTIME_NS, KeyCase, probe
 
 # The first word of a change's name says what must hold.
 OTHER, SAME = "other", "same"
@@ -29,7 +29,7 @@ def _case(name: str, rng: np.random.Generator, changes: Changes, **request: Any)
     """A request in which only what is said differs from the usual one."""
     profile, options = request.pop("profile", _profile(rng)), request.pop("options", {})
     rest = {"files": {"net.onnx": model_bytes(weights(rng))}, "onnx": "net.onnx", "builder": RTX, **request}
-    return Case(name, (profile, options, rest, changes), ("profile", "options"))
+    return KeyCase(name, (profile, options, rest, changes), ("profile", "options"))
 
 
 def _profile(rng: np.random.Generator) -> dict[str, Any]:

@@ -155,6 +155,35 @@ def _(inputs, profile):
     return _found(inputs, profile, in_order=lambda low, opt, high: low <= opt <= high)
 
 
+@profile_problems.wrong(
+    "whole tuples compared, before the fixed sizes",
+    "tuples compare like words, by the first size that differs: compare size by size, and the fixed sizes first.",
+)
+def _(inputs, profile):
+    def of_bounds(shape, bounds, in_order):
+        if any(len(bound) != len(shape) for bound in bounds):
+            return "rank"
+        low, opt, high = bounds
+        return _of_bounds(shape, bounds, lambda *_: True) if low <= opt <= high else "order"
+
+    return _found(inputs, profile, of_bounds=of_bounds)
+
+
+@profile_problems.wrong(
+    "whole tuples in strict order", "tuples compare like words: compare size by size; and equal sizes are allowed."
+)
+def _(inputs, profile):
+    return _found(inputs, profile, in_order=lambda low, opt, high: low < opt < high)
+
+
+@profile_problems.wrong("one dimension in order is enough", "min <= opt <= max has to hold in every dimension.")
+def _(inputs, profile):
+    def somewhere(low, opt, high):
+        return any(a <= b <= c for a, b, c in zip(low, opt, high, strict=True))
+
+    return _found(inputs, profile, in_order=somewhere)
+
+
 @profile_problems.wrong("opt not looked at", "opt must lie between min and max too: the plan is tuned for it.")
 def _(inputs, profile):
     return _found(inputs, profile, in_order=lambda low, opt, high: all(a <= c for a, c in zip(low, high, strict=True)))

@@ -8,7 +8,8 @@ import numpy as np
 
 from labkit.course.compare import Difference, describe_typed
 from labkit.course.describe import describe
-from labkit.course.exercise import Case, Exercise
+from labkit.course.exercise import Case
+from labkit.course.played import PlayedExercise
 
 # Flags of older versions -> what to write today. Most commands on the web hold some of them.
 OLD_FLAGS = {
@@ -117,6 +118,21 @@ def _first_difference(wanted: dict[str, Any], flags: dict[str, str | None]) -> D
     return None
 
 
+def _seen(case: Case, value: Any) -> Any:
+    """What a command says, whatever order and spelling it says it in; what tells one mistake from another."""
+    if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+        return value
+    return [value[:1], sorted((_meant(part) for part in value[1:]), key=str)]
+
+
+def _meant(part: str) -> list[Any]:
+    name, _, text = part.partition("=")
+    try:
+        return [name, _READERS.get(name, str)(text)]
+    except ValueError:
+        return [name, text]
+
+
 def _read_shapes(text: str | None) -> dict[str, tuple[int, ...]]:
     """trtexec's own reading: items between commas, name:1x3x8, a name with : or , in single quotes."""
     shapes: dict[str, tuple[int, ...]] = {}
@@ -155,13 +171,14 @@ _READERS: dict[str, Any] = {
 _KNOWN = {"--onnx", "--saveEngine", "--skipInference", "--shapes", *_READERS, *ALSO_ALLOWED}
 
 
-trtexec_command = Exercise(
+trtexec_command = PlayedExercise(
     name="trtexec_command",
     signature="trtexec_command(onnx_path, plan_path, profile, **options)",
     goal="Return the command that builds the same plan, as a list of strings, with flags that exist today.",
     cases=_cases,
     judge_case=_judge,
     probe=_probe,
+    seen=_seen,
     hints=(
         "Which part of an option is a flag of the tool, and which part is in the file that the tool reads?",
         "Begin with the tool and three flags that are always there. Each of the other flags stands only when its option"
