@@ -13,8 +13,10 @@ from difflib import SequenceMatcher
 
 import onnx
 
+from labkit.onnx_file import subgraphs
 from labkit.onnx_simplify.counting import op_name
 from labkit.onnx_simplify.editing import Scope, array_of
+from labkit.onnx_simplify.single_node import RANDOM_OPS
 
 KEPT = "kept"
 REMOVED = "removed"  # whoever read it reads something else, or nobody did
@@ -73,7 +75,7 @@ def graph_diff(before: onnx.ModelProto, after: onnx.ModelProto) -> GraphDiff:
         ADDED if at not in known else CHANGED if at in changed else KEPT for at in range(len(after.graph.node))
     )
     return GraphDiff(
-        before=_statuses_before(before.graph, scopes[1], twins, statuses_after),
+        before=_statuses_before(scopes[0], scopes[1], twins, statuses_after),
         after=statuses_after,
         ops_before=tuple(op_name(node) for node in before.graph.node),
         ops_after=tuple(op_name(node) for node in after.graph.node),
@@ -146,9 +148,26 @@ def _content(tensor: onnx.TensorProto) -> tuple[int, tuple[int, ...], bytes]:
     return tensor.data_type, tuple(tensor.dims), array_of(tensor).tobytes()
 
 
+def _known_beforehand(scope: Scope) -> set[str]:
+    """The values that no input of the model has a part in, but for its type; an Identity computes nothing."""
+    known = set(scope.constants)
+    for node in scope.graph.node:
+        read = {name for name in _values_read(node) if name}
+        computes = op_name(node) not in {"Identity", *RANDOM_OPS} and not any(subgraphs(node))
+        if computes and known.issuperset(read):
+            known.update(name for name in node.output if name)
+    return known
+
+
+def _values_read(node: onnx.NodeProto) -> list[str]:
+    """The inputs whose values matter: of CastLike's second one only the type does."""
+    return list(node.input[:1] if op_name(node) == "CastLike" else node.input)
+
+
 def _statuses_before(
-    graph: onnx.GraphProto, after: Scope, twins: dict[int, int], statuses_after: tuple[str, ...]
+    before: Scope, after: Scope, twins: dict[int, int], statuses_after: tuple[str, ...]
 ) -> tuple[str, ...]:
+    graph = before.graph
     takes_over = {  # values of nodes that are new or changed
         name
         for node, status in zip(after.graph.node, statuses_after, strict=True)
@@ -160,12 +179,13 @@ def _statuses_before(
         for name in node.input:
             readers[name].add(at)
     statuses: dict[int, str] = dict.fromkeys(twins, KEPT)
+    known = _known_beforehand(before)
     for at in range(len(graph.node) - 1, -1, -1):  # readers first: what is read only by folded nodes is folded too
         if at in statuses:
             continue
         names = [name for name in graph.node[at].output if name]
         by = {statuses[reader] for name in names for reader in readers[name] if reader in statuses}
-        if any(name in after.constants for name in names) or by == {FOLDED}:
+        if any(name in after.constants for name in names) or by == {FOLDED} or (by and known.issuperset(names)):
             statuses[at] = FOLDED
         elif any(name in takes_over for name in names) or (FUSED in by and KEPT not in by):
             statuses[at] = FUSED

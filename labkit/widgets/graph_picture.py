@@ -339,4 +339,5 @@ def _counted(model: onnx.ModelProto) -> str:
 
 
 def _capitalized(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """The beginning of a sentence; the name of a file stays as it is."""
+    return text if "." in text else text[:1].upper() + text[1:]
