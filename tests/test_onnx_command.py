@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import urllib.request
 from pathlib import Path
 
@@ -76,7 +78,7 @@ def test_view_serves_the_model_until_it_is_interrupted(net: Path, monkeypatch: p
 
 def test_view_as_a_picture(net: Path, tmp_path: Path) -> None:
     out, _err = run("view", net, "--picture", tmp_path / "p.png")
-    assert out == "Net.onnx: 4 nodes, Constant 1, Identity 1, Mul 1, Relu 1.\n"
+    assert out == "net.onnx: 4 nodes, Constant 1, Identity 1, Mul 1, Relu 1.\n"
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -86,6 +88,33 @@ def test_samples_are_listed_and_exported(tmp_path: Path) -> None:
     out, _err = run("sample", "residual", tmp_path / "r.onnx", "--exporter", "torchscript", "--static")
     assert out.startswith("r.onnx: image -> output, opset")
     assert load_model(tmp_path / "r.onnx").graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["view", "NET", "--picture", "FILE"],
+        ["report", "NET", "--picture", "FILE"],
+        ["diff", "NET", "NET", "--picture", "FILE"],
+        ["sample", "digits", "FILE"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_folder_that_is_not_there_is_said_before_any_work(net: Path, arguments: list[str]) -> None:
+    file = net.parent / "no" / "such" / "out.png"
+    named = {"NET": net, "FILE": file}
+    out, err = run(*(named.get(argument, argument) for argument in arguments), code=1)
+    assert out == ""
+    assert err == f"Error: there is no folder {file.parent} to write out.png into\n"
+
+
+def test_a_full_disk_is_one_sentence(net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    _out, err = run("view", net, "--picture", tmp_path / "p.png", code=1)
+    assert err == f"Error: {tmp_path / 'p.png'}: No space left on device\n"
 
 
 @pytest.mark.parametrize("verb", ["report", "view"])

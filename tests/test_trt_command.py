@@ -1,6 +1,8 @@
 """`labkit trt`: plans from a shell, JSON for programs, one sentence for what goes wrong."""
 
+import errno
 import json
+import os
 import shlex
 from hashlib import sha256
 
@@ -84,6 +86,12 @@ def test_fp16_and_int8_are_other_plans(net, tmp_path):
     assert whole["key"] == lt.plan_key(net, PROFILE, precision="int8", calibration=batches)
 
 
+def test_the_advice_for_a_missing_profile_can_be_copied(net):
+    advice = json.loads(run("build", net, "--json").stdout)["advice"][-1]
+    flags = shlex.split(advice.partition("in a shell ")[2].partition(";")[0])
+    assert report("build", net, *flags)["plan_bytes"] > 0
+
+
 def test_one_shape_stands_for_all_three(net):
     assert report("build", net, "--profile", "x=4x3x8x8")["key"] == lt.plan_key(net, {"x": [(4, 3, 8, 8)] * 3})
 
@@ -91,7 +99,7 @@ def test_one_shape_stands_for_all_three(net):
 @pytest.mark.parametrize(
     ("arguments", "reason", "advice"),
     [
-        ((), "no optimization profile has been defined", "for every dynamic input"),
+        ((), "no optimization profile has been defined", "--profile x=1x3x8x8,8x3x8x8,64x3x8x8; choose the free sizes"),
         (("--profile", "x=9x3x8x8,4x3x8x8,16x3x8x8"), "MIN<=OPT<=MAX", "min <= opt <= max"),
         (("--profile", BOUNDS, "--target", "SM90"), "does not know the target SM90", ""),
         (("--profile", BOUNDS, "--int8"), "int8 needs data", ""),
@@ -128,11 +136,23 @@ def test_an_open_cache_folder_is_refused(net, tmp_path):
     assert "plans are code: chmod go-w" in result.stderr
 
 
-def test_an_output_that_cannot_be_written_is_one_sentence(net, tmp_path):
-    result = run("build", net, "--profile", BOUNDS, "--output", tmp_path / "no" / "such" / "net.plan")
-    assert result.exit_code == 1
+def test_an_output_in_no_folder_is_one_sentence_before_anything_is_built(net, tmp_path, monkeypatch):
+    monkeypatch.setattr("labkit.commands.trt._served", lambda *arguments: pytest.fail("it was built"))
     path = tmp_path / "no" / "such" / "net.plan"
-    assert result.stderr == f"the plan was built but could not be written to {path}: No such file or directory\n"
+    result = run("build", net, "--profile", BOUNDS, "--output", path)
+    assert result.exit_code == 1
+    assert result.stderr == f"no plan was built: there is no folder {path.parent} to write net.plan into\n"
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(net, tmp_path, monkeypatch):
+    def full(path, *parts):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("labkit.tensorrt.entry.write_atomically", full)
+    path = tmp_path / "net.plan"
+    result = run("build", net, "--profile", BOUNDS, "--output", path)
+    assert result.exit_code == 1
+    assert result.stderr == f"the plan was built but could not be written to {path}: No space left on device\n"
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def report(
     from rich.console import Console
 
     with _in_a_sentence():
+        _check_folder(picture)
         from labkit.onnx_simplify import simplify_report
 
         with Console(stderr=True).status("reading the model") as status:
@@ -77,6 +78,7 @@ def report(
 def diff(before: Path, after: Path, picture: Path | None) -> None:
     """What became of the nodes of BEFORE in AFTER: kept, removed, folded, fused, added."""
     with _in_a_sentence():
+        _check_folder(picture)
         from labkit.onnx_file import load_model
         from labkit.onnx_simplify import graph_diff
 
@@ -95,6 +97,7 @@ def diff(before: Path, after: Path, picture: Path | None) -> None:
 def view(model: Path, picture: Path | None, browser: bool) -> None:
     """Show MODEL in Netron, on this machine only, until Ctrl-C; no consent is asked and nothing is sent anywhere."""
     with _in_a_sentence():
+        _check_folder(picture)
         from labkit.onnx_file import load_model
         from labkit.widgets.graph_picture import draw_graph
 
@@ -125,6 +128,7 @@ def sample(name: str | None, path: Path | None, static: bool, exporter: str, raw
     labkit onnx sample residual residual.onnx --raw
     """
     with _in_a_sentence():
+        _check_folder(path)
         from labkit.sample_models import SAMPLES
 
         if name is None:
@@ -162,6 +166,12 @@ def _write_png(path: Path, drawn: tuple[Figure, str]) -> str:
     return drawn[1]
 
 
+def _check_folder(path: Path | None) -> None:
+    """Said before the work is done, and not after."""
+    if path is not None and not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent} to write {path.name} into")
+
+
 def _wait_for_interrupt() -> None:
     while True:
         try:
@@ -178,5 +188,8 @@ def _in_a_sentence() -> Iterator[None]:
 
     try:
         yield
-    except (ValueError, OSError, ExportError, SessionError, ViewerError) as error:
+    except (ValueError, ExportError, SessionError, ViewerError) as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise click.ClickException(f"{where}{error.strerror or error}") from error

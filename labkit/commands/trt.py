@@ -64,6 +64,8 @@ def build(model: str, output: str | None, cache_folder: str | None, as_json: boo
 
     profile, options = _asked(**asked)
     path = Path(output) if output else None if cache_folder else Path(model).with_suffix(".plan")
+    if path and not path.parent.is_dir():  # said before a build that may take minutes
+        _fail(f"no plan was built: there is no folder {path.parent} to write {path.name} into", as_json)
     with _one_sentence(as_json):
         start = perf_counter()
         with _progress_bar() as on_progress:

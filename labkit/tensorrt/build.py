@@ -18,7 +18,7 @@ from labkit.tensorrt.flavours import Flavour
 from labkit.tensorrt.model import read_model
 from labkit.tensorrt.options import PlanOptions
 from labkit.tensorrt.precision import converted
-from labkit.tensorrt.profile import Profile
+from labkit.tensorrt.profile import Profile, profile_example
 from labkit.tensorrt.progress import BuildProgress, OnProgress, progress_monitor
 from labkit.tensorrt.request import PlanRequest
 
@@ -138,8 +138,12 @@ def _compiled(request: PlanRequest, content: bytes, report: OnProgress, cancelle
         config.progress_monitor = None
     if plan is None:
         _flush(request.flavour)
-        raise BuildError(f"from {request.model.name}", log.reasons(), log.lines)
+        raise _refused(request, log)
     return Built(bytes(plan), log.warnings())
+
+
+def _refused(request: PlanRequest, log: BuildLog) -> BuildError:
+    return BuildError(f"from {request.model.name}", log.reasons(), log.lines, profile_example(request.model))
 
 
 @contextmanager
@@ -164,7 +168,7 @@ def _config(request: PlanRequest, builder: Any, network: Any, log: BuildLog) -> 
         for index, target in enumerate(request.options.targets):
             config.set_compute_capability(getattr(trt.ComputeCapability, target), index)
     if request.profile and config.add_optimization_profile(_profile(request, builder, network)) < 0:
-        raise BuildError(f"from {request.model.name}", log.reasons(), log.lines)
+        raise _refused(request, log)
     return config
 
 

@@ -11,12 +11,17 @@ from collections.abc import Iterable, Sequence
 class BuildError(ValueError):
     """No plan could be built; `reasons` are the builder's, `advice` is what to try, `log` is what it wrote, raw.
 
-    The first line of the message is "No plan", the subject ("from net.onnx"), and the first reason.
+    The first line of the message is "No plan", the subject ("from net.onnx"), and the first reason. A profile of the
+    model's own inputs (`profile_example`) is shown where one is missing.
     """
 
-    def __init__(self, subject: str, reasons: Sequence[str], log: Sequence[str] = ()) -> None:
+    def __init__(
+        self, subject: str, reasons: Sequence[str], log: Sequence[str] = (), profile_example: str = ""
+    ) -> None:
         self.reasons = tuple(readable(reason) for reason in reasons)
         self.advice = advice_for(self.reasons)
+        if profile_example and any(phrase in reason for phrase in WANTS_A_PROFILE for reason in self.reasons):
+            self.advice += (profile_example,)
         self.log = tuple(log)
         lines = [f"No plan {subject}: {self.reasons[0]}", *(f"  and: {reason}" for reason in self.reasons[1:])]
         super().__init__("\n".join([*lines, *(f"Try: {advice}" for advice in self.advice)]))
@@ -42,14 +47,16 @@ class GpuMissing(RuntimeError):
     """Running a plan needs a GPU; the message says what it would have shown."""
 
 
+# What the builder says when a profile, or an input in it, is missing.
+WANTS_A_PROFILE = ("no optimization profile has been defined", "is missing dimensions in profile")
+
 # A phrase of the builder's, parser's or labkit's own reason -> what to try. One row per message that was met.
 ADVICE: tuple[tuple[str, str], ...] = (
     (
-        "no optimization profile has been defined",
-        'say which shapes the plan must serve: profile={"input": (min, opt, max)} for every dynamic input '
-        "(in a shell: --profile input=MIN,OPT,MAX).",
+        WANTS_A_PROFILE[0],
+        "say which shapes the plan must serve: a profile with (min, opt, max) for every dynamic input.",
     ),
-    ("is missing dimensions in profile", "give that input its (min, opt, max) shapes too."),
+    (WANTS_A_PROFILE[1], "give that input its (min, opt, max) shapes too."),
     ("MIN<=OPT<=MAX", "order the three shapes so that min <= opt <= max holds in every dimension, all of one rank."),
     (
         "Dimension mismatch for tensor",

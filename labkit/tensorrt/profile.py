@@ -45,6 +45,28 @@ def profile_for(model: ModelFile, profile: Profile | None) -> dict[str, Bounds]:
     return {name: shapes for name, shapes in bounds.items() if not _only_restates(inputs[name], shapes)}
 
 
+def profile_example(model: ModelFile) -> str:
+    """A profile that the model could take, with its own names and fixed sizes; empty where nothing is free.
+
+    >>> from pathlib import Path
+    >>> x = ModelInput("x", "float32", (None, 3))
+    >>> profile_example(ModelFile(Path("net.onnx"), b"", (x,), "", {}))
+    "for example profile={'x': ((1, 3), (8, 3), (64, 3))}, in a shell --profile x=1x3,8x3,64x3; choose the free sizes."
+    """
+    free = {each.name: each.shape for each in model.inputs if each.shape and None in each.shape}
+    if not free:
+        return ""
+    profile = {name: tuple(_filled(shape, at) for at in range(3)) for name, shape in free.items()}
+    flags = (f"--profile {name}={','.join(map(format_shape, shapes))}" for name, shapes in profile.items())
+    return f"for example profile={profile}, in a shell {' '.join(flags)}; choose the free sizes."
+
+
+def _filled(shape: Sequence[int | None], at: int) -> Shape:
+    """min, opt or max: batches of 1, 8, 64, and sizes of images or sequences behind them."""
+    sizes = [(1, 8, 64)[at], *[(32, 64, 128)[at]] * (len(shape) - 1)]
+    return tuple(free if size is None else size for size, free in zip(shape, sizes, strict=True))
+
+
 def parse_profile(text: str) -> tuple[str, Bounds]:
     """One input's bounds as they stand on a command line.
 
