@@ -473,7 +473,8 @@ lab.card("open_session")
 # **Given.** `prefer` is a list of ONNX Runtime's names, the most wanted first, and may name the CPU last or not at all.
 # Call `ort.get_available_providers` and `ort.InferenceSession` through `ort`: the check plays machines that yours is not,
 # with CUDA compiled in and no GPU, or a TensorRT that does not start. ONNX Runtime tries the providers of your list in
-# order, leaves out what does not start, and warns of what it does not have and of what stands twice.
+# order, leaves out what does not start, and warns of what it does not have and of what stands twice. To be on such a
+# machine yourself: `path, prefer, machine = lab.case("open_session", …)`, then `with machine as said:`.
 
 # %%
 def open_session(path, prefer):

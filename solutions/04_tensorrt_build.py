@@ -399,6 +399,7 @@ lab.card("plan_key")
 #   that full TensorRT builds for). The check changes what it says.
 # - options, with their defaults: `precision="fp32"`, `targets=()`, a set in any order, `workspace_bytes=None`,
 #   `calibration=None`, a list of batches {input: array}
+# - to try a case: `(requests,) = lab.case("plan_key", …)` is {what is changed: (onnx_path, profile, options)}
 #
 # **A key** is a str that can be the name of a file: letters, digits, `-` and `_`, at most 128 of them. Sizes and
 # `workspace_bytes` may be NumPy integers, shapes may be lists.
