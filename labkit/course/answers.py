@@ -6,6 +6,7 @@ out consists of plain types only (None, bool, int, float, str, bytes, Fraction, 
 scalars), so an object with its own `==` cannot reach a judge.
 """
 
+import base64
 import hashlib
 import io
 import json
@@ -18,6 +19,7 @@ import numpy as np
 
 MAX_BYTES = 64 * 2**20  # one encoded answer, packed and unpacked
 MAX_DEPTH = 32
+INLINE_BYTES = 2**16  # bytes up to here stand in the tree: a graph of some kB needs no zip around it
 JSON_MARK = b"labkit json\n"  # a zip file begins with PK
 ATOMS = frozenset((int, bool, str, type(None)))  # exactly these: what JSON gives back as it was
 PLAIN_KINDS = "biufc"  # dtypes that are numbers; objects, strings and records do not travel
@@ -104,6 +106,8 @@ def _to_tree(value: Any, arrays: list[np.ndarray], depth: int) -> Any:
     if isinstance(value, Fraction):
         return {"fraction": [int(value.numerator), int(value.denominator)]}
     if isinstance(value, bytes | bytearray):
+        if len(value) <= INLINE_BYTES:
+            return {"base64": base64.b64encode(value).decode()}
         return {"bytes": _store(np.frombuffer(bytes(value), np.uint8), arrays)}
     if isinstance(value, np.ndarray):
         return {"array": _store(np.array(value, subok=False), arrays)}
@@ -162,6 +166,8 @@ def _from_tree(tree: Any, arrays: Any, depth: int) -> Any:
     if kind == "fraction":
         numerator, denominator = content
         return Fraction(int(numerator), int(denominator))
+    if kind == "base64":
+        return base64.b64decode(content, validate=True)
     if kind in ("array", "scalar", "bytes"):
         array = arrays[f"a{int(content)}"]
         if array.dtype.kind not in PLAIN_KINDS:

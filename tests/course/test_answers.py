@@ -55,6 +55,13 @@ def test_not_finite_numbers_cross() -> None:
     assert decode(encode(float("-inf"))) == float("-inf")
 
 
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_few_bytes_stand_in_the_text_and_many_in_an_array_of_their_own(more: int) -> None:
+    value = [b"y" * (answers.INLINE_BYTES + more)]
+    assert decode(encode(value)) == value
+    assert encode(value).startswith(answers.JSON_MARK) == (more <= 0)
+
+
 def test_tensors_become_arrays() -> None:
     torch = pytest.importorskip("torch")
     came = decode(encode({"loss": torch.tensor([1.0, 2.0], requires_grad=True)}))
@@ -119,7 +126,18 @@ def test_too_much_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "tree", ["", "{", '{"array": 0}', '{"bytes": 0}', '{"pickle": "gASVAAA="}', '{"a": 1, "b": 2}', "[" * 10**5]
+    "tree",
+    [
+        "",
+        "{",
+        '{"array": 0}',
+        '{"bytes": 0}',
+        '{"base64": "%"}',
+        '{"base64": 7}',
+        '{"pickle": "gASVAAA="}',
+        '{"a": 1, "b": 2}',
+        "[" * 10**5,
+    ],
 )
 def test_text_that_is_no_encoded_answer_is_refused_in_words(tree: str) -> None:
     with pytest.raises(NotPlainData):
