@@ -13,11 +13,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import labkit.benchmarks
 from labkit import hardware
+from labkit.benchmarks import deploy as deploy_benchmark
 from labkit.benchmarks import gemm as gemm_benchmark
+from labkit.benchmarks import onnx_simplify as simplify_benchmark
 from labkit.cli import main
 from labkit.commands.bench import benchmark_names
 from labkit.hardware import Machine
 from labkit.measure import compare
+from labkit.onnx_simplify import Outcome, SimplifyReport
 from labkit.triton_matmul import unavailable_reason
 
 MACHINE = Machine("cpu", "Example CPU", 2, 2**30, None, "openblas", {"numpy": "2.0"}, 2e9, 1e9, 4e9, 2e9)
@@ -125,6 +128,26 @@ def test_the_flops_of_a_layer_are_those_that_torch_counts() -> None:
             )
             convolution(torch.empty(1, layer.channels, layer.size, layer.size))
         assert layer.flops == counter.get_total_flops()
+
+
+def test_the_cache_of_plans_is_timed_with_what_it_saves(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="the builder is not installed on this platform")
+    path = deploy_benchmark._write_net(tmp_path / "net.onnx", channels=(3, 4))
+    table = deploy_benchmark.cache_table(path, tmp_path, repeats=1)
+    names, *_, ratios = ([*column.cells] for column in table.columns)
+    ratio_of = dict(zip(names, map(float, ratios), strict=True))
+    assert ratio_of["build_plan"] == 1
+    assert ratio_of["get_or_build, a hit"] < 0.5 < ratio_of["get_or_build, a miss (compare, build, store)"]
+
+
+def test_simplifiers_are_told_with_what_they_leave_and_what_they_cost() -> None:
+    before = Outcome("original", {"Relu": 4}, run_ms=2.0, optimized_run_ms=1.0)
+    after = Outcome("labkit", {"Relu": 1}, tool_ms=30.0, run_ms=1.0, optimized_run_ms=0.5)
+    failed = Outcome("onnxsim", error="onnxsim gives up")
+    table = simplify_benchmark.tool_table(SimplifyReport("net.onnx", (before, after, failed)))
+    rows = list(zip(*(column.cells for column in table.columns), strict=False))
+    assert rows[1] == ("labkit", "25%", "15", "0.50", "0.50")
+    assert rows[2][:2] == ("onnxsim", "onnxsim gives up")
 
 
 def test_the_gpu_table_holds_triton_against_torch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def option_table(path: Path, repeats: int) -> Table:
     compared = compare(calls, repeats=repeats, warmup=0)
     table = _table("What an option costs, and what it saves")
     table.add_column("plan, MB", justify="right")
-    table.add_column("ratio", justify="right")
+    table.add_column("bytes, ratio to fp32", justify="right")
     for name in calls:
         ratio = num_bytes[name] / num_bytes["fp32"]
         table.add_row(name, *_cells(compared, name), f"{num_bytes[name] / 1e6:.3f}", f"{ratio:.2f}")
@@ -82,11 +82,11 @@ def _tuned_for(batch: int) -> dict[str, Any]:
 
 
 def _table(title: str) -> Table:
-    table = Table(title=title)
+    table = Table(title=title, caption="ratio: the median over rounds, each of which makes every call once in turn")
     table.add_column("what")
     table.add_column("median, ms", justify="right")
     table.add_column("spread", justify="right")
-    table.add_column("ratio", justify="right")
+    table.add_column("time, ratio to the first", justify="right")
     return table
 
 
