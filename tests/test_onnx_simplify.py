@@ -49,6 +49,7 @@ def run(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> list[np.ndarray
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, feeds)
 
@@ -65,6 +66,8 @@ def apply(
     assert model.SerializeToString(deterministic=True) == untouched
     assert [value.name for value in result.graph.input] == [value.name for value in model.graph.input]
     assert list(result.graph.output) == list(model.graph.output)
+    if result.SerializeToString(deterministic=True) == untouched:
+        return result  # the same bytes compute the same
     onnx.checker.check_model(result, full_check=True)
     feeds = random_inputs(model, seed=1) if feeds is None else feeds
     for ours, theirs in zip(run(model, feeds), run(result, feeds), strict=True):
