@@ -72,6 +72,7 @@ def move_model(source: Path, target: Path) -> tuple[Path, ...]:
     """
     weights = [file.relative_to(source.parent) for file in model_files(source)[1:]]
     for file in weights:
+        (target.parent / file).parent.mkdir(parents=True, exist_ok=True)
         (source.parent / file).replace(target.parent / file)
     source.replace(target)
     return target, *(target.parent / file for file in weights)

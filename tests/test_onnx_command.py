@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
@@ -108,13 +109,38 @@ def test_a_folder_that_is_not_there_is_said_before_any_work(net: Path, arguments
     assert err == f"Error: there is no folder {file.parent} to write out.png into\n"
 
 
-def test_a_full_disk_is_one_sentence(net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, content: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+@contextmanager
+def no_file_beyond(num_bytes: int) -> Iterator[None]:
+    """A write fails in its middle, as on a full disk, and with another word for it."""
+    resource = pytest.importorskip("resource", reason="limits on the size of files are POSIX")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    _out, err = run("view", net, "--picture", tmp_path / "p.png", code=1)
-    assert err == f"Error: {tmp_path / 'p.png'}: No space left on device\n"
+
+def test_a_picture_that_does_not_fit_is_one_sentence_and_leaves_nothing(net: Path, tmp_path: Path) -> None:
+    with no_file_beyond(500):
+        _out, err = run("view", net, "--picture", tmp_path / "p.png", code=1)
+    assert err == f"Error: {tmp_path / 'p.png'}: File too large\n"
+    assert not (tmp_path / "p.png").exists()
+
+
+def test_simplified_models_that_do_not_fit_are_told_and_leave_nothing(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model("""<ir_version: 9, opset_import: ["": 20]> g (float[b, 4000] x) =>
+        (float[b, 4000] y) { a = Identity(x) y = Mul(a, w) }""")
+    weight = np.random.default_rng(0).normal(size=4000).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    save_model(model, tmp_path / "net.onnx")
+    with no_file_beyond(8000):
+        out, _err = run("report", tmp_path / "net.onnx", "--keep", tmp_path / "kept", "--json")
+    outcomes = json.loads(out)["outcomes"][1:]
+    assert [outcome["tool"] for outcome in outcomes] == list(TOOLS)
+    assert all(outcome["error"] for outcome in outcomes), outcomes
+    assert "File too large" in outcomes[0]["error"]
+    assert [path for path in (tmp_path / "kept").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("verb", ["report", "view"])

@@ -128,6 +128,27 @@ def test_what_is_no_model_is_one_sentence(tmp_path, content):
     assert sorted(each.name for each in tmp_path.iterdir()) == (["bad.onnx"] if content is not None else [])
 
 
+def test_a_truncated_model_and_an_unknown_operator_are_told_and_leave_nothing(net, tmp_path):
+    half = tmp_path / "half.onnx"
+    half.write_bytes(net.read_bytes()[:-300])
+    strange = tmp_path / "strange.onnx"
+    text = '<ir_version: 9, opset_import: ["": 18]> g (float[2] x) => (float[2] y) { y = Foo(x) }'
+    onnx.save_model(onnx.parser.parse_model(text), strange)
+    before = sorted(tmp_path.iterdir())
+    for path, said in (
+        (half, "half.onnx begins like an ONNX model but breaks off or is damaged"),
+        (strange, "TensorRT has no importer for operator Foo"),
+    ):
+        result = run("build", path)
+        assert result.exit_code == 1
+        assert said in result.stderr.splitlines()[0]
+        assert result.stdout == ""
+        result = run("build", path, "--cache", tmp_path / "plans")
+        assert result.exit_code == 1
+        assert [each for each in (tmp_path / "plans").rglob("*.plan*") if each.is_file()] == []
+    assert sorted(each for each in tmp_path.iterdir() if each.name != "plans") == before
+
+
 def test_an_open_cache_folder_is_refused(net, tmp_path):
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)

@@ -162,7 +162,12 @@ def _write_png(path: Path, drawn: tuple[Figure, str]) -> str:
     """Writes the figure and returns its sentence."""
     from labkit.widgets.still import figure_png
 
-    path.write_bytes(figure_png(drawn[0]))
+    content = figure_png(drawn[0])
+    try:
+        path.write_bytes(content)
+    except OSError as error:  # a full disk: half a picture is none
+        path.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
     return drawn[1]
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from labkit.onnx_file import ONE_FILE_BYTES, files_bytes, load_model, model_files, save_model
+from labkit.onnx_file import ONE_FILE_BYTES, files_bytes, load_model, model_files, move_model, save_model
 
 
 class ToolError(RuntimeError):
@@ -35,7 +36,7 @@ class Tool:
     times_memory: float = 6.0
 
     def run(self, source: Path, target: Path) -> None:
-        """Writes the simplified model; what the tool prints and warns goes nowhere. Raises ToolError.
+        """Writes the simplified model; what the tool prints goes nowhere. Raises ToolError, and then leaves nothing.
 
         A tool for which the free memory would not do is not started: the machine would end it, or another process.
         """
@@ -45,13 +46,18 @@ class Tool:
                 f"{self.name} would take about {needed_gb:.0f} GB of memory here, and {free_gb:.0f} GB are free"
             )
         try:
-            with _quiet():
-                self.write(source, target)
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".simplify-") as folder:
+                partial = Path(folder) / target.name  # some tools leave half a file where the disk is full
+                with _quiet():
+                    self.write(source, partial)
+                if not partial.is_file():
+                    raise ToolError(f"{self.name} wrote no model and said nothing")
+                move_model(partial, target)
+        except ToolError:
+            raise
         except Exception as error:  # each tool raises what it likes
             first = (str(error).strip().splitlines() or [""])[0][:200]
             raise ToolError(f"{self.name} gives up: {type(error).__name__}: {first}") from error
-        if not target.is_file():
-            raise ToolError(f"{self.name} wrote no model and said nothing")
 
 
 def _labkit(source: Path, target: Path) -> None:

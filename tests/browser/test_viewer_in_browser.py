@@ -45,6 +45,7 @@ addEventListener("DOMContentLoaded", clock);
 
 def frame(lab: "Lab", name: str) -> Any:
     """The inside of the frame, once Netron has drawn its graph (nodes are in the page before the splash goes)."""
+    lab.page.locator(f"iframe[title='Netron: {name}']").scroll_into_view_if_needed()  # it loads when it is seen
     inside = lab.page.frame_locator(f"iframe[title='Netron: {name}']")
     inside.locator("body.default").wait_for()
     return inside
@@ -92,6 +93,7 @@ def test_netrons_own_page_would_have_expired(lab: "Lab") -> None:
     lab.page.add_init_script(LATER)
     lab.open_notebook([stock + MODEL + "view_model(net)"])
     lab.run_all()
+    lab.page.locator("iframe").scroll_into_view_if_needed()
     inside = lab.page.frame_locator("iframe")
     inside.get_by_text("Please update to the newest version.").wait_for()
 
