@@ -215,11 +215,13 @@ def _wait_until_up(url: str, seconds: float = 60) -> None:
 
 def test_under_a_base_url_with_a_token_the_proxy_is_found(lab_under_base_url: "Lab") -> None:
     lab = lab_under_base_url
-    lab.open_notebook([MODEL + "view_model(net)"])
+    both = "from labkit.onnx_simplify import drop_identities\ncompare_models(net, drop_identities(net))"
+    lab.open_notebook([MODEL + "view_model(net)", both])  # as labs 02 and 03 show them
     lab.run_all()
-    frame(lab, "net").get_by_text("Relu", exact=True).wait_for()
-    address = lab.page.locator("iframe").get_attribute("src")
-    assert address
-    assert "/user/ana/proxy/" in address
-    lab.screenshot()
+    for name in ("net", "before", "after"):
+        frame(lab, name).get_by_text("Relu", exact=True).wait_for()
+        address = lab.page.locator(f"iframe[title='Netron: {name}']").get_attribute("src")
+        assert address
+        assert "/user/ana/proxy/" in address
+        lab.screenshot(name)
     assert_clean(lab)
