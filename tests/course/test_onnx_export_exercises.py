@@ -63,7 +63,9 @@ def test_a_module_whose_forward_is_a_stub_is_not_written_yet() -> None:
         def forward(self, x: Any) -> Any:
             raise NotImplementedError("write TokenMean, about 1 line")
 
-    assert str(exercise("TokenMean").judge(TokenMean)).startswith("○ TokenMean: not written yet: write TokenMean")
+    assert str(exercise("TokenMean").judge(TokenMean)).startswith(
+        "○ TokenMean: not written yet: `forward`: write TokenMean"
+    )
 
 
 def test_a_card_does_not_wait_for_torch() -> None:
