@@ -276,10 +276,10 @@ class Exercise:
             return None
 
         def alike(wrong: Wrong, number: int, view: View) -> bool:
-            case, answer, _ = failing[number]
-            return not wrong.never_ends and same_answer(view(self._own_answer(wrong, case)), view(answer))
+            case = failing[number][0]
+            return not wrong.never_ends and same_answer(view(self._own_answer(wrong, case)), view(answers[number]))
 
-        answers = [answer for _, answer, _ in failing]
+        answers = [self._as_seen(case, answer) for case, answer, _ in failing]
         return name_together(self.wrong_answers, answers, self.seconds, self.names_in_part, alike)
 
     def _same_answers(
@@ -296,6 +296,10 @@ class Exercise:
         if wrong.never_ends:
             return 0
         return sum(not same_answer(self._own_answer(wrong, case), by_case[id(case)]) for case in cases)
+
+    def _as_seen(self, case: Case, answer: Answer) -> Answer:
+        """The answer as `_own_answer` gives those of known mistakes, so that the two can be compared."""
+        return answer
 
     def _own_answer(self, wrong: Wrong, case: Case) -> Answer:
         """What a known wrong answer says to a case; kept, for it is asked again with every answer that fails."""

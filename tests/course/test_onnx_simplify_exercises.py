@@ -81,6 +81,23 @@ def test_every_model_given_is_valid_and_runs(name: str) -> None:
         assert running.how_they_differ(case.args[0], case.args[0]) == ""
 
 
+def test_one_of_several_mistakes_is_named_by_what_a_graph_does() -> None:
+    """Two mistakes at once: the identities that make an output stay, and so do those inside the branches."""
+
+    def drop_identities(model: onnx.ModelProto) -> onnx.ModelProto:
+        result = onnx_simplify.copy_of(model)
+        outputs = {value.name for value in result.graph.output}
+        for node in [each for each in result.graph.node if each.op_type == "Identity"]:
+            if node.output[0] not in outputs:
+                onnx_simplify.rename(result.graph, {node.output[0]: node.input[0]})
+                result.graph.node.remove(node)
+        return onnx_simplify.tidy(result)
+
+    text = str(LAB.exercise("drop_identities").judge(drop_identities))
+    assert "this behaves like *outputs left*" in text
+    assert "on the others something else is wrong too" in text
+
+
 @pytest.mark.parametrize("name", PASSES)
 def test_doing_nothing_fails_on_more_than_half_of_the_cases(name: str) -> None:
     """And where it passes, something superfluous may stay, or has to."""

@@ -161,6 +161,18 @@ def test_a_number_of_mib_and_of_bytes_are_both_right() -> None:
     assert judge(case, [*command[:-1], "--memPoolSize=workspace:1025"]) is not None
 
 
+def test_one_of_several_mistakes_is_named() -> None:
+    def trtexec_command(onnx_path, plan_path, profile, **options):
+        kept = {name: value for name, value in options.items() if name != "targets"}
+        whole = (kept.get("workspace_bytes") or 0) // 2**20
+        command = lt.trtexec_command(onnx_path, plan_path, profile, **{**kept, "workspace_bytes": None})
+        return [*command, f"--memPoolSize=workspace:{whole}"] if kept.get("workspace_bytes") else command
+
+    text = read("trtexec_command", trtexec_command)
+    assert "this behaves like *rounded to whole MiB*" in text
+    assert "on the others something else is wrong too" in text
+
+
 # --- the key ------------------------------------------------------------------------------------------------
 
 

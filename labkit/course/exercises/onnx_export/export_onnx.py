@@ -258,6 +258,7 @@ export_onnx = ExportExercise(
     minutes=20,
     difficulty=2,
     num_lines=12,
+    names_in_part=True,
     probe=_probe,
     seen=_seen,
     limit_s=LIMIT_S,

@@ -200,6 +200,7 @@ max_error = Exercise(
     minutes=20,
     difficulty=2,
     num_lines=14,
+    names_in_part=True,
     probe=_probe,
     limit_s=30.0,
 )

@@ -93,6 +93,7 @@ count_ops = GraphExercise(
     minutes=10,
     difficulty=1,
     num_lines=8,
+    names_in_part=True,
 )
 
 wrong, right = count_ops.wrong, count_ops.right

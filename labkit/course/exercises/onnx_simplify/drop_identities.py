@@ -110,6 +110,7 @@ drop_identities = GraphExercise(
     minutes=25,
     difficulty=2,
     num_lines=16,
+    names_in_part=True,
     note=nodes_saved,
 )
 

@@ -128,6 +128,7 @@ fold_constants = GraphExercise(
     minutes=30,
     difficulty=3,
     num_lines=20,
+    names_in_part=True,
     note=nodes_saved,
 )
 

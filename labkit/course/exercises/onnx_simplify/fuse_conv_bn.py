@@ -54,6 +54,7 @@ fuse_conv_bn = GraphExercise(
     minutes=40,
     difficulty=3,
     num_lines=28,
+    names_in_part=True,
     note=nodes_saved,
 )
 

@@ -46,6 +46,9 @@ class GraphExercise(Exercise):
     def _recognise(self, cases: Sequence[Case], answers: Sequence[Answer], failing: Sequence[Case]) -> Wrong | None:
         return super()._recognise(cases, [_as_seen(answer) for answer in answers], failing)
 
+    def _as_seen(self, case: Case, answer: Answer) -> Answer:
+        return _as_seen(answer)
+
     def _own_answer(self, wrong: Wrong, case: Case) -> Answer:
         key = wrong.name, case.args[0]
         if key not in self._own:

@@ -116,6 +116,7 @@ profile_problems = Exercise(
     minutes=15,
     difficulty=1,
     num_lines=14,
+    names_in_part=True,
 )
 
 

@@ -190,6 +190,7 @@ trtexec_command = PlayedExercise(
     minutes=15,
     difficulty=1,
     num_lines=14,
+    names_in_part=True,
 )
 
 
