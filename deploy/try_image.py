@@ -47,8 +47,8 @@ class Tried:
         seconds = round(time.monotonic() - started, 1)
         self.steps.append({"step": name, "seconds": seconds, "exit_code": done.returncode, "said": said[-last_lines:]})
         print(f"  exit code {done.returncode}, {seconds} s: {' / '.join(said[-1:])[:200]}", flush=True)
+        self.write()  # after each: what was done stays on record if the rest is stopped
         if done.returncode:
-            self.write()
             sys.exit("\n".join(said[-30:]))
         return done.stdout.strip()
 
@@ -81,7 +81,6 @@ def main() -> None:
         build = [*storage, "bud", "--layers", "--format", "docker", *chroot, "--build-arg", f"BASE={BASE}"]
         tried.step("the Dockerfile", [*build, "-t", "labkit", "."], 1)
         use(tried, storage, chroot, options.verify)
-    tried.write()
     print(f"written: {options.record}")
 
 
