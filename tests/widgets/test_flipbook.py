@@ -141,4 +141,5 @@ def test_a_hand_drawn_widget_without_a_still_is_refused() -> None:
 
 def test_as_traits_is_complete() -> None:
     page: dict[str, Any] = slots(1).as_traits()
-    assert page.keys() == {*("title", "width", "height", "step", "row", "first", "colors", "cells", "labels", "frames")}
+    sizes, counting = ("width", "height"), ("step", "count_from", "row", "first")
+    assert page.keys() == {"title", *sizes, *counting, "colors", "cells", "labels", "frames"}
