@@ -18,5 +18,6 @@ LAB = LabSpec(
     summary="turn a model into a graph that is the same function at every shape; find and mend what exporters freeze",
     needs="PyTorch modules; what a trained model's weights are",
     hardware="any laptop; a GPU adds giving its memory back",
+    version=2,
     exercises=(export_onnx, frozen_dims, max_error, token_mean, last_tokens, rounded, open_session, parked_model),
 )

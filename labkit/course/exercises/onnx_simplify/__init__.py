@@ -13,5 +13,6 @@ LAB = LabSpec(
     summary="write constant folding, identity removal and Conv+BatchNorm fusion on a graph, and measure what they buy",
     needs="NumPy; what a convolution and a batch normalization compute",
     hardware="any laptop",
+    version=2,
     exercises=(count_ops, fold_constants, drop_identities, fuse_conv_bn),
 )

@@ -13,5 +13,6 @@ LAB = LabSpec(
     summary="build plans with no GPU, read the builder's reasons, and write a key and a cache that never serve stale",
     needs="lab 02, or what an ONNX file is; hashing and files in Python",
     hardware="any laptop with Linux or Windows; a GPU adds running the plans",
+    version=2,
     exercises=(profile_problems, trtexec_command, plan_key, plan_cache),
 )
