@@ -45,7 +45,7 @@ def temperature(soft_targets: SoftTargets, images: "Tensor", teacher_logits: "Te
         bars.legend(loc="upper right", bbox_to_anchor=(1, 1.24), ncols=2)
         return figure, (
             f"An image of a {int(labels[image])}. At T = {temperature:g} the teacher says {_ranking(warm)};"
-            f" at T = 1 {_ranking(cold)}. Certainty of the first choice: {warm.max():.1%} against {cold.max():.1%}."
+            f" at T = 1: {_ranking(cold)}. Certainty of the first choice: {warm.max():.1%} against {cold.max():.1%}."
         )
 
     return picture(

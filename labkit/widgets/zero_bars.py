@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labkit.quantities import gb
 from labkit.widgets.controls import Choice, Real, Whole
-from labkit.widgets.palette import INK, MUTED, color, new_figure, text_on
+from labkit.widgets.palette import INK, MUTED, PAPER, color, new_figure, text_on
 from labkit.widgets.picture import Picture, picture
 from labkit.zero.assumptions import ASSUMPTIONS, Assumption
 from labkit.zero.states import STAGES, StateBytes, state_parts
@@ -28,6 +28,7 @@ StateBytesFunction = Callable[..., Any]
 
 KINDS: tuple[tuple[str, str], ...] = (("parameters", "weights"), ("gradients", "gradients"), ("optimizer", "optimizer"))
 GPU_GB = 80  # the line that a bar should stay left of
+LETTER = 0.0122  # of the longest bar: what a letter takes inside one
 CLOSE = 1e-9
 
 
@@ -115,12 +116,13 @@ def _draw_bars(axes: "Axes", by_stage: dict[int, StateBytes], assumption: Assump
                 alpha=1.0 if offered else 0.35,
                 hatch=None if offered else "///",
             )
-            if width > 0.09 * largest:
+            if width > LETTER * len(kind) * largest:
                 ink = text_on(color(quantity)) if offered else INK
                 axes.text(left + width / 2, stage, kind, ha="center", va="center", fontsize=8.5, color=ink)
             left += width
         said = f" {gb(states.total)} GB" + ("" if offered else " (not offered)")
-        axes.text(left, stage, said, va="center", fontsize=9)
+        beside = axes.text(left, stage, said, va="center", fontsize=9)
+        beside.set_bbox({"facecolor": PAPER, "edgecolor": "none", "pad": 1.0})  # the line of the GPU goes behind it
     axes.set_yticks(list(by_stage), [f"stage {stage}" for stage in by_stage])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.24 * largest)
@@ -134,7 +136,7 @@ def _draw_bars(axes: "Axes", by_stage: dict[int, StateBytes], assumption: Assump
 
 
 def _sentence(rows: Rows, assumption: Assumption, num_params: int, world_size: int) -> str:
-    totals = ", ".join(f"stage {stage} {gb(states.total)} GB" for stage, states in rows.by_stage.items())
+    totals = ", ".join(f"stage {stage}: {gb(states.total)} GB" for stage, states in rows.by_stage.items())
     sizes = assumption.label(0)
     if assumption.label(3) != sizes:
         sizes += f" (at stage 3 {assumption.label(3)})"

@@ -123,9 +123,9 @@ def test_the_rest_of_the_starter_with_a_wrong_answer_first_and_then_a_right_one(
     ]
     for name, said, following in steps:
         red = page.get_by_text(f"✗ {name}:")
-        red.wait_for()
+        red.wait_for(state="attached")
+        red.scroll_into_view_if_needed()  # what is far away is laid out when it is scrolled to
         assert said in red.inner_text()
-        red.scroll_into_view_if_needed()
         lab.screenshot(f"wrong-{name}")
         if following:
             write(*following)

@@ -2,10 +2,11 @@
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from labkit.widgets import zero_bars as module
-from labkit.widgets.palette import style
+from labkit.widgets.palette import PAPER, style
 from labkit.widgets.zero_bars import count_rows, zero_bars
 from labkit.zero import ASSUMPTIONS, state_bytes
 
@@ -36,7 +37,7 @@ def bars(figure: Figure) -> dict[int, float]:
 def test_the_papers_story(drawn: list[Figure]) -> None:
     made = zero_bars()
     assert bars(drawn[-1]) == pytest.approx({0: 120, 1: 31.40625, 2: 16.640625, 3: 1.875})
-    assert "stage 0 120.00 GB, stage 1 31.41 GB, stage 2 16.64 GB, stage 3 1.88 GB" in made.sentence
+    assert "stage 0: 120.00 GB, stage 1: 31.41 GB, stage 2: 16.64 GB, stage 3: 1.88 GB" in made.sentence
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_the_papers_story(drawn: list[Figure]) -> None:
 def test_the_switch_gives_what_each_source_answers_for_stage_1(source: str, gigabytes: float) -> None:
     made = zero_bars()
     made.set(source=source)
-    assert f"stage 1 {gigabytes} GB" in made.sentence
+    assert f"stage 1: {gigabytes} GB" in made.sentence
     assert ASSUMPTIONS[source].source in made.sentence
 
 
@@ -101,7 +102,7 @@ def test_the_parts_add_up_for_every_source() -> None:
 def test_other_sizes(drawn: list[Figure]) -> None:
     made = zero_bars()
     made.set(billions=0.5, ranks=1)
-    assert made.sentence.startswith("0.5 billion parameters on 1 rank, one of them: stage 0 8.00 GB")
+    assert made.sentence.startswith("0.5 billion parameters on 1 rank, one of them: stage 0: 8.00 GB")
     assert bars(drawn[-1]) == pytest.approx(dict.fromkeys(range(4), 8.0))
     assert not drawn[-1].axes[0].lines  # the line of a GPU far to the right is left out
     with pytest.raises(ValueError, match="ranks is a whole number from 1 to 4096"):
@@ -120,3 +121,22 @@ def test_every_text_lies_in_the_picture(drawn: list[Figure]) -> None:
         for text, box in boxes.items():
             assert box.x0 >= figure.bbox.x0 - 1
             assert box.x1 <= figure.bbox.x1 + 1, (source, text)
+
+
+@pytest.mark.parametrize("source", ["deepspeed", "no-master-copy"])
+def test_a_word_stands_inside_its_bar_and_no_line_crosses_a_number(drawn: list[Figure], source: str) -> None:
+    zero_bars(state_bytes).set(source=source)
+    with style():
+        axes, renderer = drawn[-1].axes[0], FigureCanvasAgg(drawn[-1]).get_renderer()
+        drawn[-1].draw(renderer)
+        boxes = [patch.get_window_extent(renderer) for patch in axes.patches]
+        words = [text for text in axes.texts if text.get_text() in [kind for kind, _ in module.KINDS]]
+        for word in words:
+            box = word.get_window_extent(renderer)
+            x, y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
+            (around,) = (each for each in boxes if each.x0 <= x <= each.x1 and each.y0 <= y <= each.y1)
+            assert around.x0 <= box.x0
+            assert box.x1 <= around.x1
+    assert words
+    totals = [text for text in axes.texts if " GB" in text.get_text() and "GPU" not in text.get_text()]
+    assert [text.get_bbox_patch().get_facecolor() for text in totals] == [to_rgba(PAPER)] * 4
