@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 StateBytesFunction = Callable[..., Any]
 
 KINDS: tuple[tuple[str, str], ...] = (("parameters", "weights"), ("gradients", "gradients"), ("optimizer", "optimizer"))
+SHORT = {"parameters": "params"}
 GPU_GB = 80  # the line that a bar should stay left of
 LETTER = 0.0122  # of the longest bar: what a letter takes inside one
 CLOSE = 1e-9
@@ -116,13 +117,15 @@ def _draw_bars(axes: "Axes", by_stage: dict[int, StateBytes], assumption: Assump
                 alpha=1.0 if offered else 0.35,
                 hatch=None if offered else "///",
             )
-            if width > LETTER * len(kind) * largest:
+            if word := _that_fits(kind, width / largest):
                 ink = text_on(color(quantity)) if offered else INK
-                axes.text(left + width / 2, stage, kind, ha="center", va="center", fontsize=8.5, color=ink)
+                axes.text(left + width / 2, stage, word, ha="center", va="center", fontsize=8.5, color=ink)
             left += width
-        said = f" {gb(states.total)} GB" + ("" if offered else " (not offered)")
-        beside = axes.text(left, stage, said, va="center", fontsize=9)
-        beside.set_bbox({"facecolor": PAPER, "edgecolor": "none", "pad": 1.0})  # the line of the GPU goes behind it
+        said = f"{gb(states.total)} GB" + ("" if offered else " (not offered)")
+        axes.annotate(
+            said, (left, stage), (4, 0), textcoords="offset points", va="center", fontsize=9,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.0},  # the line of the GPU goes behind it
+        )  # fmt: skip
     axes.set_yticks(list(by_stage), [f"stage {stage}" for stage in by_stage])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.24 * largest)
@@ -133,6 +136,11 @@ def _draw_bars(axes: "Axes", by_stage: dict[int, StateBytes], assumption: Assump
             f"{GPU_GB} GB GPU", (GPU_GB, 1), (3, 2), xycoords=("data", "axes fraction"),
             textcoords="offset points", fontsize=8, color=MUTED,
         )  # fmt: skip
+
+
+def _that_fits(kind: str, share: float) -> str:
+    """The word for a part, a shorter one, or none, as the part's share of the longest bar has room."""
+    return next((word for word in (kind, SHORT.get(kind, kind)) if share > LETTER * len(word)), "")
 
 
 def _sentence(rows: Rows, assumption: Assumption, num_params: int, world_size: int) -> str:
