@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Tries the Dockerfile for real where no container engine runs, and writes what was done to evidence/container.json.
 
-    sudo deploy/try_image.py [--verify] [--record FILE] [--storage FOLDER] [--flag=--volume=…]…
+    sudo deploy/try_image.py [--verify [LAB…]] [--record FILE] [--storage FOLDER] [--flag=--volume=…]…
 
 debootstrap makes a plain base with the distribution's Python, buildah runs the Dockerfile's steps on it in a chroot,
-and then the image is used: who am I, the doctor, the server and its healthcheck, and with --verify every solution.
-Needs root, `apt-get install buildah debootstrap`, and minutes; with --storage the base and the layers are kept, and the
-next try is shorter. What this is not: an engine's own isolation, a CUDA
-base, a GPU; the record says so.
+and then the image is used: who am I, the doctor, the server and its healthcheck, and with --verify the solutions of
+the labs named, or of all. Needs root, `apt-get install buildah debootstrap`, and minutes; with --storage the base and
+the layers are kept, and the next try is shorter. What this is not: an engine's own isolation, a CUDA base, a GPU; the
+record says so.
 """
 
 import argparse
@@ -68,7 +68,7 @@ class Tried:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", type=Path, default=ROOT / "evidence" / "container.json")
-    parser.add_argument("--verify", action="store_true", help="Also papermill and nbval on every solution.")
+    parser.add_argument("--verify", nargs="*", metavar="LAB", help="Also papermill and nbval on these, or all.")
     parser.add_argument("--storage", type=Path, help="Keep images and layers in this folder.")
     parser.add_argument("--flag", action="append", default=[], help="For buildah, like --flag=--volume=/etc/pip.conf:…")
     options = parser.parse_args()
@@ -96,7 +96,7 @@ def make_base(tried: Tried, storage: list[str], folder: Path) -> None:
     tried.step("the base image", [*storage, "commit", "--quiet", empty, BASE.removeprefix("localhost/")], 0)
 
 
-def use(tried: Tried, storage: list[str], chroot: list[str], verify: bool) -> None:
+def use(tried: Tried, storage: list[str], chroot: list[str], verify: list[str] | None) -> None:
     """The image as a user meets it."""
     image = json.loads(tried.step("what the image says", [*storage, "inspect", "--type", "image", "labkit"], 0))
     config = image["Docker"]["config"]
@@ -114,8 +114,8 @@ def use(tried: Tried, storage: list[str], chroot: list[str], verify: bool) -> No
     check = check.replace("'import", '"import').replace("timeout=4)'", 'timeout=4)"')
     tried.step("the server and its healthcheck", [*run, "sh", "-c", SERVE.format(check=check)])
     tried.step("a hub's server is there", [*run, "jupyterhub-singleuser", "--version"])
-    if verify:
-        tried.step("make verify", [*run, "make", "verify"], 20)
+    if verify is not None:
+        tried.step("verified", [*run, *(["labkit", "verify", *verify] if verify else ["make", "verify"])], 20)
 
 
 if __name__ == "__main__":
