@@ -9,6 +9,8 @@ from labkit.course.paths import solution_path, starter_path
 from labkit.course.source import BEGIN, END
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Locator
+
     from tests.browser.conftest import Lab
 
 LAB = "08_distillation"
@@ -112,6 +114,13 @@ def test_the_rest_of_the_starter_with_a_wrong_answer_first_and_then_a_right_one(
     def write(name: str, text: str) -> None:
         assert page.evaluate(FILL, [f"def {name}(", text.strip()]) > 0
 
+    def show(found: "Locator", screenshot: str) -> None:
+        for _ in range(3):  # what lies above gets its height as it comes into sight, and moves the rest
+            found.evaluate("element => element.scrollIntoView({block: 'center'})")
+            page.wait_for_timeout(200)
+        found.wait_for()
+        lab.screenshot(screenshot)
+
     write("soft_targets", right_answer("soft_targets"))
     write("kd_loss", right_answer("kd_loss"))
     write("train_student", MODES_NEVER_SET)
@@ -123,23 +132,18 @@ def test_the_rest_of_the_starter_with_a_wrong_answer_first_and_then_a_right_one(
     ]
     for name, said, following in steps:
         red = page.get_by_text(f"✗ {name}:")
-        red.wait_for(state="attached")
-        red.scroll_into_view_if_needed()  # what is far away is laid out when it is scrolled to
-        assert said in red.inner_text()
-        lab.screenshot(f"wrong-{name}")
+        red.wait_for(state="attached")  # what is out of sight is not laid out, and so not visible
+        assert said in red.text_content()
+        show(red, f"wrong-{name}")
         if following:
             write(*following)
         write(name, right_answer(name))
         lab.command("notebook:run-all-below")
-    page.get_by_text("times as fast, 512 at once").wait_for()
-    page.get_by_text("✓ solved").nth(4).wait_for()
+    page.get_by_text("✓ solved").nth(4).wait_for(state="attached")
     assert lab.errors() == []
     for number, text in enumerate(("8 settings, one student a seed each: done in", "hints, then 5 settings: done in")):
-        line = page.get_by_text(text)
-        line.scroll_into_view_if_needed()
-        lab.screenshot(f"bar-{number}")
-    page.get_by_text("times as fast, 512 at once").scroll_into_view_if_needed()
-    lab.screenshot("deploy")
+        show(page.get_by_text(text), f"bar-{number}")
+    show(page.get_by_text("times as fast, 512 at once"), "deploy")
     assert lab.console_errors() == []
     assert lab.toasts() == []
 
