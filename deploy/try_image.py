@@ -45,7 +45,14 @@ class Tried:
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         said = (done.stdout + done.stderr).strip().splitlines()
         seconds = round(time.monotonic() - started, 1)
-        self.steps.append({"step": name, "seconds": seconds, "exit_code": done.returncode, "said": said[-last_lines:]})
+        self.steps.append(
+            {
+                "step": name,
+                "seconds": seconds,
+                "exit_code": done.returncode,
+                "said": said[len(said) - min(last_lines, len(said)) :],
+            }
+        )
         print(f"  exit code {done.returncode}, {seconds} s: {' / '.join(said[-1:])[:200]}", flush=True)
         self.write()  # after each: what was done stays on record if the rest is stopped
         if done.returncode:
