@@ -39,10 +39,10 @@ USER ${UID}
 WORKDIR /opt/labkit
 
 # What labkit needs, in a layer of its own: it is made anew only when one of these files changes. The package itself is
-# installed in place, so an empty one stands in for it here.
-COPY --chown=${UID} pyproject.toml constraints.txt setup_environment.sh README.md LICENSE ./
+# installed in place, so an empty one stands in for it here, as does an empty README.
+COPY --chown=${UID} pyproject.toml constraints.txt setup_environment.sh LICENSE ./
 RUN set -eu; \
-    mkdir labkit; touch labkit/__init__.py; \
+    mkdir labkit; touch labkit/__init__.py README.md; \
     if [ "${RUNTIME}" = gpu ]; then export GPU=1; fi; \
     ./setup_environment.sh hub,verify; \
     rm -rf .venv/install.log
