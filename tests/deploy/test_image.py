@@ -61,7 +61,7 @@ def test_one_file_makes_both_variants_as_a_user_without_rights() -> None:
 
 def test_what_is_needed_is_installed_before_the_sources_are_copied() -> None:
     copies = re.findall(r"^COPY --chown=\$\{UID\} (.+) \./?$", DOCKERFILE, re.MULTILINE)
-    assert copies[0].split() == ["pyproject.toml", "constraints.txt", "setup_environment.sh", "README.md", "LICENSE"]
+    assert copies[0].split() == ["pyproject.toml", "constraints.txt", "setup_environment.sh", "LICENSE"]
     assert copies[1] == "."
     assert DOCKERFILE.index("setup_environment.sh hub,verify") < DOCKERFILE.index("} . .")
 
