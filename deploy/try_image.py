@@ -13,6 +13,7 @@ record says so.
 import argparse
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -43,7 +44,7 @@ class Tried:
         print(f"{name} …", flush=True)
         started = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-        said = (done.stdout + done.stderr).strip().splitlines()
+        said = re.sub(r"token=\w+", "token=…", done.stdout.strip() or done.stderr.strip()).splitlines()
         seconds = round(time.monotonic() - started, 1)
         self.steps.append(
             {
@@ -56,7 +57,7 @@ class Tried:
         print(f"  exit code {done.returncode}, {seconds} s: {' / '.join(said[-1:])[:200]}", flush=True)
         self.write()  # after each: what was done stays on record if the rest is stopped
         if done.returncode:
-            sys.exit("\n".join(said[-30:]))
+            sys.exit("\n".join((done.stdout + done.stderr).splitlines()[-30:]))
         return done.stdout.strip()
 
     def write(self) -> None:
