@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from labkit.course.lab_spec import LabSpec
     from labkit.grading.result import Result
 
 FORMATS = ("csv", "gradescope", "canvas", "junit")
@@ -23,9 +24,9 @@ def export(grades: Path, kind: str, to: Path | None, roster: Path | None, column
     """Write the results in GRADES, a folder made by `labkit grade --out`, in another format."""
     from labkit.grading.classroom import spec_of
     from labkit.grading.export import gradescope_json, junit
-    from labkit.grading.feedback import file_name
+    from labkit.grading.file_names import file_names
     from labkit.grading.gradebook import gradebook
-    from labkit.grading.store import Store, StoreError, write_atomically
+    from labkit.grading.store import Store, StoreError
 
     store = Store(grades)
     try:
@@ -38,12 +39,13 @@ def export(grades: Path, kind: str, to: Path | None, roster: Path | None, column
             f"{len(run.keys) - len(results)} of {len(run.keys)} have no result yet: grade with --resume", err=True
         )
     if kind == "canvas":
-        _canvas(results, roster, column, to)
+        _canvas(spec, results, roster, column, to)
     elif kind == "gradescope":
         folder = to or grades / "gradescope"
         graded = [each for each in results if each.is_graded]
+        names = file_names(run.keys)
         for each in graded:
-            write_atomically(folder / file_name(each.submission) / "results.json", gradescope_json(spec, each))
+            _write(folder / names[each.submission] / "results.json", gradescope_json(spec, each), folder)
         click.echo(f"{len(graded)} files results.json below {folder}")
         for each in results:
             if not each.is_graded:  # no file, no score: Gradescope says that there is none, instead of giving 0
@@ -53,10 +55,30 @@ def export(grades: Path, kind: str, to: Path | None, roster: Path | None, column
         if to is None:
             click.echo(text, nl=False)
         else:
-            write_atomically(to, text)
+            _write(to, text, to)
+            click.echo(f"{_submissions(len(results))} written to {to}")
 
 
-def _canvas(results: list[Result], roster: Path | None, column: str | None, to: Path | None) -> None:
+def _write(path: Path, text: str, to: Path) -> None:
+    """Write below what was given as --to, or say in a sentence why not."""
+    from labkit.grading.store import write_atomically
+
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        there = f"a folder is expected, and {to} is a file" if path != to and to.is_file() else _reason(error)
+        raise click.UsageError(f"--to {to} cannot be written to ({there}): choose another") from error
+
+
+def _reason(error: OSError) -> str:
+    return str(error.strerror or error)
+
+
+def _submissions(count: int) -> str:
+    return f"{count} submission{'' if count == 1 else 's'}"
+
+
+def _canvas(spec: LabSpec, results: list[Result], roster: Path | None, column: str | None, to: Path | None) -> None:
     from labkit.grading.canvas import CanvasError, fill
 
     if roster is None or column is None or to is None:
@@ -71,7 +93,15 @@ def _canvas(results: list[Result], roster: Path | None, column: str | None, to: 
         raise click.UsageError(str(error)) from error
     if to.exists() and to.samefile(roster):
         raise click.UsageError("--to is the export itself: choose another file, and keep the export")
-    to.write_bytes(filled.data)
+    _write(to, filled.data.decode(), to)
     click.echo(f"{filled.num_filled} students filled in; the other columns and rows are as they were")
+    if filled.points_possible not in (None, spec.points):
+        click.echo(
+            f"Points Possible is {filled.points_possible:g} in Canvas, and {spec.name} gives {spec.points}:"
+            " change the assignment, or its scores mean something else",
+            err=True,
+        )
     for name in filled.without_student:
         click.echo(f"no student for submission {name}", err=True)
+    for name in filled.without_score:
+        click.echo(f"no score for student {name}", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from labkit.grading.classroom import GradedBy
     from labkit.grading.crew import Setting
     from labkit.grading.result import Result
-    from labkit.grading.store import Store
+    from labkit.grading.store import ClassRun, Store
 
 WALL_S = 120.0
 KEYS = ("submission", "score", "max_score", "outcome")
@@ -53,47 +53,60 @@ def grade(
     Exit code 0 when every submission has a result, whatever its score; 1 when the grader could not do its part for
     some of them; 2 when nothing could be graded at all.
     """
-    from labkit.grading.classroom import carry_out, overlooked, plan, resumed
+    from labkit.commands.grading_progress import progress, tell_passed_over
+    from labkit.grading.classroom import carry_out, not_begun, plan, resumed
     from labkit.grading.crew import Setting
     from labkit.grading.grade import new_seed
+    from labkit.grading.handed_in import look
     from labkit.grading.limits import Limits
     from labkit.grading.store import Store
 
-    if resume and out is None:
-        raise click.UsageError("--resume goes on with the run in a folder: name it with --out")
-    if cluster and jobs:
-        raise click.UsageError("--jobs is for this machine; on a cluster, each worker grades one at a time")
+    _refuse_options(submissions, out, jobs, cluster, resume)
     spec = _spec(lab)
     store = Store(out) if out is not None else None
-    for each in overlooked(submissions, lab):
-        click.echo(f"passed over: {each}", err=True)
+    with refusals(out):
+        handed_in = look(submissions, lab)
     with refusals(out), store.locked() if store else nullcontext():
         if store is not None and resume:
             seed, wall_s = resumed(store, seed, wall_s)
         seed = new_seed() if seed is None else seed
         setting = Setting(lab, seed, isolation, Limits(wall_s=wall_s or WALL_S))
         with graders(setting, jobs, cluster) as (graded_by, wall):
-            work = plan(submissions, spec, seed, setting.limits.wall_s, store, resume)
+            work = plan(submissions, handed_in, spec, seed, setting.limits.wall_s, store, resume)
+            if store is not None and not resume:
+                not_begun(store)
+            tell_passed_over(handed_in, lab)
             if store is not None:
                 store.begin(work.run)
             with progress(len(work.run.keys), wall) as seen:
                 results = carry_out(work, graded_by, store, seen)
         if store is not None:
-            write_pages(store, spec, results)
+            write_pages(store, spec, work.run, results)
     _print(results, spec, out, as_json)
     sys.exit(0 if all(each.is_graded for each in results) else 1)
+
+
+def _refuse_options(submissions: Path, out: Path | None, jobs: int | None, cluster: str | None, resume: bool) -> None:
+    """What cannot be meant, before anything is written."""
+    if resume and out is None:
+        raise click.UsageError("--resume goes on with the run in a folder: name it with --out")
+    if cluster and jobs:
+        raise click.UsageError("--jobs is for this machine; on a cluster, each worker grades one at a time")
+    if out is not None and submissions.is_dir() and out.resolve().is_relative_to(submissions.resolve()):
+        raise click.UsageError(f"--out {out} lies in the submissions: choose a folder outside of {submissions}")
 
 
 @contextmanager
 def refusals(out: Path | None) -> Iterator[None]:
     """What cannot be done as one sentence; and what Ctrl-C leaves."""
     from labkit.grading.cluster import NoCluster
+    from labkit.grading.handed_in import NoSubmission
     from labkit.grading.isolation import NoIsolation
     from labkit.grading.store import StoreError
 
     try:
         yield
-    except (NoIsolation, NoCluster, StoreError, FileNotFoundError) as error:
+    except (NoIsolation, NoCluster, StoreError, NoSubmission) as error:
         raise click.UsageError(str(error)) from error
     except KeyboardInterrupt:
         click.echo("stopped" + (f"; what is graded is kept: --out {out} --resume goes on" if out else ""), err=True)
@@ -113,7 +126,7 @@ def graders(setting: Setting, jobs: int | None, cluster: str | None) -> Iterator
     from labkit.grading.isolation import choose
 
     if cluster:
-        with connect(cluster) as client:
+        with connect(cluster, say=partial(click.echo, err=True)) as client:
             yield partial(grade_on_cluster, setting, client=client), setting.isolation or "each worker's strongest"
         return
     wall = choose(setting.isolation)
@@ -133,41 +146,11 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@contextmanager
-def progress(total: int, isolation: str) -> Iterator[Callable[[Result], None]]:
-    """A bar and the running counts of outcomes, on stderr."""
-    from collections import Counter
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    counts: Counter[str] = Counter()
-    columns = (
-        TextColumn("grading"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    console = Console(stderr=True)
-    if isolation.startswith("not isolated"):
-        console.print(f"[bold]{isolation}[/bold]: fine for work of your own, not for grades of strangers")
-    with Progress(*columns, console=console, transient=total < 2) as bar:
-        task = bar.add_task(f"isolation: {isolation}", total=total)
-
-        def seen(result: Result) -> None:
-            counts[result.outcome] += 1
-            text = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
-            bar.update(task, advance=1, description=text)
-
-        yield seen
-
-
-def write_pages(store: Store, spec: LabSpec, results: list[Result]) -> None:
+def write_pages(store: Store, spec: LabSpec, run: ClassRun, results: list[Result]) -> None:
     from labkit.grading.pages import write_pages
 
     try:
-        write_pages(store.out, spec, results)
+        write_pages(store.out, spec, results, run.passed_over)
     except OSError as error:
         raise click.UsageError(
             f"the results are kept, but the pages could not be written to {store.out} ({error.strerror or error}):"

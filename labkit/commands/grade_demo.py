@@ -23,11 +23,11 @@ def grade_demo(context: click.Context, out: Path | None, isolation: str | None) 
     folder = out or Path(tempfile.mkdtemp(prefix="labkit-grade-demo-"))
     count = write_demo(folder / "submissions", lab_spec(DEMO_LAB))
     write_canvas_export(folder / "canvas-export.csv", lab_spec(DEMO_LAB))
-    command = f"labkit grade {folder / 'submissions'} --lab {DEMO_LAB} --out {folder / 'grades'} --seed 7"
+    command = f"labkit grade {folder / 'submissions'} --lab {DEMO_LAB} --out {folder / 'grades'} --resume"
     click.echo(f"{count} made-up submissions; the command is\n  {command}\n")
     grades = folder / "grades"
     click.echo(f"Open {grades / 'report.html'} for the class, {grades / 'feedback' / 'cleo.html'} for one learner.\n")
     context.invoke(
-        grade, submissions=folder / "submissions", lab=DEMO_LAB, out=grades, seed=7, wall_s=None, jobs=None,
-        isolation=isolation, cluster=None, resume=False, as_json=False,
+        grade, submissions=folder / "submissions", lab=DEMO_LAB, out=grades, seed=None, wall_s=None, jobs=None,
+        isolation=isolation, cluster=None, resume=True, as_json=False,
     )  # fmt: skip

@@ -31,14 +31,18 @@ def regrade(
 
     Exit code 0 when every submission has a result again; 1 when the grader could not do its part for some.
     """
-    from labkit.commands.grade import graders, progress, refusals, write_pages
+    from labkit.commands.grade import graders, refusals, write_pages
+    from labkit.commands.grading_progress import progress, tell_passed_over
     from labkit.grading.classroom import carry_out, plan, spec_of
     from labkit.grading.crew import Setting
+    from labkit.grading.handed_in import look
     from labkit.grading.limits import Limits
     from labkit.grading.regrade import moves, moves_csv
     from labkit.grading.store import Store, StoreError, write_atomically
 
     store = Store(grades)
+    with refusals(None):
+        store.run()  # before the lock, which would leave a file in a folder that is none of ours
     with refusals(None), store.locked():
         run = store.run()
         spec = spec_of(run)
@@ -46,18 +50,20 @@ def regrade(
         folder = submissions or Path(run.folder)
         if not folder.exists():
             raise StoreError(f"the submissions are no longer in {folder}: say where with --submissions")
+        handed_in = look(folder, run.lab)
         keep = None if dry_run else store
         setting = Setting(run.lab, run.seed, isolation, Limits(wall_s=run.wall_s))
         with graders(setting, jobs, cluster) as (graded_by, wall):
-            work = plan(folder, spec, run.seed, run.wall_s, keep, resume=False)
+            work = plan(folder, handed_in, spec, run.seed, run.wall_s, keep, resume=False)
             if gone := sorted(set(run.keys) - set(work.run.keys)):
                 raise StoreError(f"no longer in {folder}: {', '.join(gone)}. Put them back, or their results are lost")
+            tell_passed_over(handed_in, run.lab)
             with progress(len(work.run.keys), wall) as seen:
                 after = carry_out(work, graded_by, keep, seen)
         found = moves(before, after)
         if not dry_run:  # last, so that one that is stopped leaves the class as it was
             store.begin(work.run)
-            write_pages(store, spec, after)
+            write_pages(store, spec, work.run, after)
             write_atomically(grades / "regrade.csv", moves_csv(found))
     if as_json:
         print(json.dumps([asdict(each) for each in found], indent=1, ensure_ascii=False))

@@ -26,6 +26,8 @@ class Filled:
     data: bytes
     num_filled: int
     without_student: tuple[str, ...]  # submissions that no row is about
+    without_score: tuple[str, ...] = ()  # students, as the export calls them, whose cell was left as it was
+    points_possible: float | None = None  # of the assignment, as Canvas has it; None where the export does not say
 
 
 @dataclass
@@ -64,10 +66,16 @@ def fill(data: bytes, column: str, scores: Mapping[str, float]) -> Filled:
     index = _find_column(header, column)
     rows = [record for record in records[1:] if len(record[0]) == len(header)]
     used: set[str] = set()
+    without_score: list[str] = []
+    points_possible: float | None = None
     num_filled = 0
     for fields, _ in rows:
-        name = _submission_of(dict(zip(header, (field.value for field in fields), strict=True)), scores)
+        row = dict(zip(header, (field.value for field in fields), strict=True))
+        if row["Student"].strip() == "Points Possible":
+            points_possible = _number(fields[index].value)
+        name = _submission_of(row, scores)
         if name is None:
+            without_score += [row["Student"]] if row.get("ID", "").strip() else []
             continue
         if name in used:
             raise CanvasError(f"two students are meant by {name!r}: name submissions after the SIS Login ID")
@@ -75,7 +83,15 @@ def fill(data: bytes, column: str, scores: Mapping[str, float]) -> Filled:
         fields[index].raw = f"{scores[name]:g}"
         num_filled += 1
     body = "".join(",".join(field.raw for field in fields) + end for fields, end in records)
-    return Filled((bom + body).encode(), num_filled, tuple(sorted(set(scores) - used)))
+    without_student = tuple(sorted(set(scores) - used))
+    return Filled((bom + body).encode(), num_filled, without_student, tuple(without_score), points_possible)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _find_column(header: list[str], wanted: str) -> int:

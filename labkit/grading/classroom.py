@@ -10,43 +10,13 @@ from labkit import __version__
 from labkit.course.exercises import lab_spec
 from labkit.course.lab_spec import LabSpec
 from labkit.grading.crew import Task
+from labkit.grading.handed_in import HandedIn
 from labkit.grading.marking import ALL_OUTCOMES, lab_version
 from labkit.grading.result import Result, key_of
 from labkit.grading.store import ClassRun, Store, StoreError
 
 Seen = Callable[[Result], None]
 GradedBy = Callable[[Sequence[Task]], Generator[tuple[Task, Result], None, None]]
-
-
-def find_submissions(path: Path, lab: str) -> list[tuple[str, Path]]:
-    """(name, notebook) of every submission at a path, in the order of their names.
-
-    `PATH/NAME.ipynb` and `PATH/NAME/LAB.ipynb`; where a name stands twice, the second is called NAME/LAB.
-    """
-    if path.is_file():
-        return [(path.stem, path)]
-    flat = [(each.stem, each) for each in path.glob("*.ipynb") if not each.name.startswith(".")]
-    foldered = [(each.name, each / f"{lab}.ipynb") for each in _folders(path) if (each / f"{lab}.ipynb").exists()]
-    taken = {name for name, _ in flat}
-    return sorted(flat + [(f"{name}/{lab}" if name in taken else name, each) for name, each in foldered])
-
-
-def overlooked(path: Path, lab: str) -> list[str]:
-    """What lies beside the submissions and was not taken for one: nobody's work is passed over in silence."""
-    if path.is_file():
-        return []
-    taken = {notebook for _, notebook in find_submissions(path, lab)}
-    left = [each for each in path.iterdir() if not each.name.startswith(".") and each not in taken]
-    return sorted(
-        f"{each.name}/ (no {lab}.ipynb in it)" if each.is_dir() else f"{each.name} (not a notebook)"
-        for each in left
-        if each / f"{lab}.ipynb" not in taken
-    )
-
-
-def _folders(path: Path) -> list[Path]:
-    """One per student; a link to a folder elsewhere is none."""
-    return [each for each in path.iterdir() if each.is_dir() and not each.is_symlink() and each.name[0] != "."]
 
 
 @dataclass(frozen=True)
@@ -58,29 +28,28 @@ class Plan:
     done: tuple[Result, ...]
 
 
-def plan(submissions: Path, spec: LabSpec, seed: int, wall_s: float, store: Store | None, resume: bool) -> Plan:
-    """Find the submissions and the results that they have.
+def plan(
+    submissions: Path, handed_in: HandedIn, spec: LabSpec, seed: int, wall_s: float, store: Store | None, resume: bool
+) -> Plan:
+    """What has a result already, and what is to be graded.
 
     Raises:
-        FileNotFoundError: there is no submission at all.
-        StoreError: the folder cannot hold the results, or a run of another lab is to be resumed.
+        StoreError: the folder cannot hold the results, or holds those of another lab.
     """
-    found = find_submissions(submissions, spec.name)
-    if not found:
-        raise FileNotFoundError(f"no submission in {submissions}: expected NAME.ipynb or NAME/{spec.name}.ipynb")
     if store is not None:
-        store.prepare(len(found))
+        store.prepare(len(handed_in.submissions))
         if store.manifest_path.exists() and (there := store.run()).lab != spec.name:
             raise StoreError(f"{store.out} holds results of {there.lab}, not of {spec.name}: choose another --out")
     run = ClassRun(spec.name, lab_version(spec), seed, __version__, str(submissions.resolve()), wall_s)
+    run.notes, run.passed_over = dict(handed_in.notes), list(handed_in.passed_over)
     tasks: dict[str, Task] = {}
     done: list[Result] = []
-    for name, path in found:
+    for name, path in handed_in.submissions:
         key, task = _key(Task(name, path), spec, seed)
         run.keys[name], run.paths[name] = key, _below(path, submissions)
         old = store.get(key) if store is not None and resume else None
         if old is not None and old.is_graded:
-            done.append(old.named(name))
+            done.append(run.result_of(name, old))
         else:
             tasks.setdefault(key, task)  # the same file under two names is graded once
     return Plan(run, tuple(tasks.values()), tuple(done))
@@ -107,7 +76,7 @@ def carry_out(plan: Plan, graded_by: GradedBy, store: Store | None, seen: Seen) 
                 _keep(store, key, result)
             for name in names[key]:
                 if name not in results:
-                    results[name] = result.named(name)
+                    results[name] = plan.run.result_of(name, result)
                     seen(results[name])
     return [results[name] for name in sorted(results)]
 
@@ -123,10 +92,24 @@ def resumed(store: Store, seed: int | None, wall_s: float | None) -> tuple[int |
     run = store.run()
     for option, wanted, was in (("--seed", seed, run.seed), ("--timeout", wall_s, run.wall_s)):
         if wanted not in (None, was):
+            begun = str(was) if isinstance(was, int) else f"{was:g}"
             raise StoreError(
-                f"{store.out} was begun with {option} {was:g}: leave {option} out, or choose another --out"
+                f"{store.out} was begun with {option} {begun}: leave {option} out, or choose another --out"
             )
     return run.seed, run.wall_s
+
+
+def not_begun(store: Store) -> None:
+    """Nothing was graded here yet: a second run would start over, and leave the pages of the first beside its own.
+
+    Raises:
+        StoreError: something was.
+    """
+    if store.manifest_path.exists() and (results := store.num_results()):
+        noun = "result" if results == 1 else "results"
+        raise StoreError(
+            f"{store.out} holds {results} {noun} already: add --resume to grade what is left, or choose another --out"
+        )
 
 
 def _key(task: Task, spec: LabSpec, seed: int) -> tuple[str, Task]:

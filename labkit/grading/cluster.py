@@ -10,7 +10,7 @@ Its workers trust each other and whoever can reach the scheduler: use a private 
 
 import tempfile
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from labkit.grading.result import ATTEMPTS, Result
 
 AHEAD = 4  # tasks per core that are with the scheduler at a time: nobody waits, and no class fills its memory
 CONNECT_S = 30
+PATIENCE_S = 3  # without a worker, before that is said
 
 _lock = threading.Lock()  # a sandbox takes one job at a time
 _graders: dict[Setting, Any] = {}  # of this worker process
@@ -30,8 +31,8 @@ class NoCluster(RuntimeError):
     """The cluster cannot be used; the message says what to do."""
 
 
-def connect(address: str) -> Any:
-    """A Dask client.
+def connect(address: str, say: Callable[[str], None] = print) -> Any:
+    """A Dask client. `say` is told when no worker is there yet, so that nobody waits without knowing for what.
 
     Raises:
         NoCluster: distributed is not installed, nobody answers, or no worker is there.
@@ -42,7 +43,11 @@ def connect(address: str) -> Any:
         raise NoCluster("--cluster needs Dask, here and on every worker: pip install 'labkit[cluster]'") from error
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
-        client.wait_for_workers(1, timeout=CONNECT_S)
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE_S)
+        except TimeoutError:
+            say(f"waiting for workers at {address}: `dask worker {address}` starts one ({CONNECT_S} s more)")
+            client.wait_for_workers(1, timeout=CONNECT_S)
     except (OSError, ValueError, TimeoutError) as error:
         raise NoCluster(f"no Dask scheduler with a worker at {address} ({type(error).__name__}: {error})") from error
     return client

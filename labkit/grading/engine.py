@@ -7,6 +7,7 @@ own around it already, so the engine needs no second one: `papermill --engine la
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,7 @@ class LabkitEngine(Engine):
     Keyword arguments (papermill passes its own as well):
         keep_going: run the cells after one that raised too; a grading run wants every answer.
         execution_timeout: seconds for each cell; None for no limit.
+        with_shell: whether lines such as `!pip install …` start programs; without, they say that they do nothing.
     """
 
     @classmethod
@@ -36,10 +38,13 @@ class LabkitEngine(Engine):
         keep_going: bool = False,
         execution_timeout: float | None = None,
         user_namespace: dict[str, Any] | None = None,
+        with_shell: bool = True,
         **kwargs: Any,
     ) -> None:
         """papermill's entry point; `user_namespace` is filled with what the cells define."""
         shell = _new_shell(user_namespace)
+        if not with_shell:
+            _start_no_programs(shell)
         for index, cell in enumerate(nb_man.nb.cells):
             if cell.cell_type != "code" or not cell.source.strip():
                 continue
@@ -68,12 +73,28 @@ def _new_shell(user_namespace: dict[str, Any] | None) -> Any:
     return shell
 
 
+def _start_no_programs(shell: Any) -> None:
+    """`!…`, `%pip` and `x = !…` do nothing: without a network pip would try for half a minute, and then fail."""
+
+    def say(command: str, *arguments: Any, **options: Any) -> list[str]:
+        print(f"not run, as there is no shell and no network here: {command}", file=sys.stderr)
+        return []
+
+    shell.system = shell.system_raw = shell.system_piped = say
+    shell.getoutput = say
+
+
 def _run_cell(shell: Any, cell: NotebookNode, limit_s: float | None) -> bool:
     """Execute one cell and write its outputs; True when it raised."""
     from IPython.utils.capture import capture_output
 
+    late: CellTimeout | None = None
+    result: Any = None
     with capture_output() as captured, _limit(limit_s):
-        result = shell.run_cell(cell.source, store_history=True)
+        try:
+            result = shell.run_cell(cell.source, store_history=True)
+        except CellTimeout as again:  # raised again while IPython itself was busy with the first one
+            late = again
     cell.execution_count = shell.execution_count - 1
     cell.outputs = [
         new_output("stream", name=name, text=text)
@@ -83,7 +104,7 @@ def _run_cell(shell: Any, cell: NotebookNode, limit_s: float | None) -> bool:
     cell.outputs += [
         new_output("display_data", data=output.data, metadata=output.metadata or {}) for output in captured.outputs
     ]
-    error = result.error_before_exec or result.error_in_exec
+    error = late or result.error_before_exec or result.error_in_exec
     if error is not None:
         cell.outputs.append(_error_output(shell, error))
     return error is not None

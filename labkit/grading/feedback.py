@@ -1,16 +1,14 @@
 """What a learner gets back: one page, and the answers as they were graded as a notebook."""
 
-import re
-from hashlib import sha256
-
 import nbformat
 
 from labkit.course.lab import RUNGS
 from labkit.course.lab_spec import LabSpec
+from labkit.grading.follow_on import stands_on
 from labkit.grading.marking import Mark
 from labkit.grading.page import outcome_class, page, plain, prose, table, text
 from labkit.grading.result import Result
-from labkit.grading.submission import Submission, rebuild, used_names
+from labkit.grading.submission import Submission, rebuild
 
 # For a learner: what an outcome means, and what to do about it.
 MEANING = {
@@ -24,18 +22,6 @@ MEANING = {
     "malformed": "the file could not be read as this lab's notebook",
     "infrastructure": "the grader could not do its part: this costs you nothing, and a person will look",
 }
-
-
-def file_name(submission: str) -> str:
-    """A name for a submission's files: readable, safe everywhere, and its own.
-
-    >>> file_name("ann")
-    'ann'
-    """
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", submission).lstrip(".")[:80]
-    if safe == submission and safe.lower() == safe:
-        return safe
-    return f"{safe}-{sha256(submission.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def feedback_page(spec: LabSpec, result: Result) -> str:
@@ -53,22 +39,31 @@ def feedback_page(spec: LabSpec, result: Result) -> str:
     body = [
         f"<h1>{text(spec.title)}: feedback for {text(result.submission)}</h1>",
         f"<p><strong>{score}</strong> ({text(result.outcome)}).</p>",
-        *(f"<p>{text(note)}</p>" for note in result.notes if result.is_graded),
-        table(("exercise", "outcome", "points", "meaning"), summary),
+        *(f"<p>{prose(_sentence(note))}</p>" for note in result.notes if result.is_graded),
     ]
-    for each in result.marks:
-        body += _exercise(spec, result, each)
+    if result.outcome == "malformed":  # there is nothing to say of an exercise: the file is what to look at
+        body.append(f"<p>{MEANING['malformed'].capitalize()}, so none of its exercises could be graded.</p>")
+    else:
+        body.append(table(("exercise", "outcome", "points", "meaning"), summary))
+        for each in result.marks:
+            body += _exercise(spec, result, each)
     body.append(f"<p><small>{text(_graded_with(result))}</small></p>")
     return page(f"{spec.title}: {result.submission}", body)
+
+
+def _sentence(note: str) -> str:
+    """A note that stands alone; one that begins with a name keeps it as it is written."""
+    first = note.partition(" ")[0].strip(":")
+    begun = note if "_" in first or first.startswith("`") else note[:1].upper() + note[1:]
+    return begun if begun.endswith((".", "!", "?")) else f"{begun}."
 
 
 def _exercise(spec: LabSpec, result: Result, each: Mark) -> list[str]:
     exercise = spec.exercise(each.exercise)
     parts = [f"<h2><code>{text(each.exercise)}</code> {_chip(each.outcome)}</h2>"]
     parts.append(f"<p>{prose(exercise.goal)}</p><pre>{text(each.feedback)}</pre>")
-    if each.outcome != "pass" and (wrong := _leans_on(result, each.exercise)):
-        names = ", ".join(f"<code>{text(name)}</code>" for name in wrong)
-        parts.append(f"<p>It uses your answer to {names}, which is not right yet: begin there.</p>")
+    if wrong := stands_on(result, each.exercise):
+        parts.append(f"<p>{begin_there(wrong)}</p>")
     source = result.answers.get(each.exercise)
     if source is not None:
         parts.append(f"<details><summary>your answer, as it was graded</summary><pre>{text(source)}</pre></details>")
@@ -80,14 +75,16 @@ def _exercise(spec: LabSpec, result: Result, each: Mark) -> list[str]:
     return parts
 
 
-def _leans_on(result: Result, exercise: str) -> list[str]:
-    """The learner's other answers that this one uses, directly, and that did not pass."""
-    used = used_names(result.answers.get(exercise, ""))
-    return [
-        each.exercise
-        for each in result.marks
-        if each.exercise in used and each.exercise != exercise and each.outcome != "pass"
-    ]
+def begin_there(names: list[str]) -> str:
+    """Which other answers come first.
+
+    >>> begin_there(["a", "b"])
+    'It uses your answers to <code>a</code> and <code>b</code>, which are not right yet: begin there.'
+    """
+    *before, last = [f"<code>{text(name)}</code>" for name in names]
+    listed = f"{', '.join(before)} and {last}" if before else last
+    answers, are = ("answers", "are") if before else ("answer", "is")
+    return f"It uses your {answers} to {listed}, which {are} not right yet: begin there."
 
 
 def _chip(outcome: str) -> str:

@@ -25,6 +25,7 @@ from nbformat import NotebookNode
 from labkit.course.exercises import lab_spec
 from labkit.course.lab_spec import LabSpec
 from labkit.course.paths import source_path
+from labkit.grading.source_names import parse
 
 BANKS = "labkit.course.exercises."
 
@@ -35,8 +36,6 @@ def imported_modules(source: str) -> set[str]:
     >>> sorted(imported_modules("import numpy as np\\nfrom labkit.gemm import im2col"))
     ['labkit.gemm', 'numpy']
     """
-    from labkit.grading.submission import parse
-
     found: set[str] = set()
     for node in ast.walk(parse(source)):
         if isinstance(node, ast.Import):

@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 import nbformat
@@ -12,11 +13,27 @@ from labkit.course.answers import encode
 from labkit.course.exercise import Case
 from labkit.course.lab_spec import LabSpec
 from labkit.grading.given import given_modules
-from labkit.grading.marking import PUBLIC_SEED, Mark, mark, read_answers
+from labkit.grading.marking import PUBLIC_SEED, Asked, Mark, mark, read_answers
+from labkit.grading.outside import leans_outside, note_on
+from labkit.grading.reaching import APART, reaches_for, starts_programs, wants_network
 from labkit.grading.replay import Job
 from labkit.grading.result import ATTEMPTS, Key, Result, infrastructure, key_of, overall
 from labkit.grading.sandbox import Ended, GraderFault, Sandbox
 from labkit.grading.submission import Malformed, Submission, read_submission, rebuild
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """The cases of a seed, by exercise, and the same as they travel."""
+
+    seed: int
+    cases: dict[str, tuple[Case, ...]]
+    inputs: dict[str, bytes]
+
+    @classmethod
+    def of(cls, spec: LabSpec, seed: int) -> "_Drawn":
+        cases = {each.name: each.make_cases(seed, each.tier) for each in spec.exercises}
+        return cls(seed, cases, {name: _inputs(each) for name, each in cases.items()})
 
 
 @dataclass
@@ -28,12 +45,8 @@ class Grader:
     sandbox: Sandbox
 
     def __post_init__(self) -> None:
-        self.cases: dict[str, dict[int, tuple[Case, ...]]] = {
-            each.name: {seed: each.make_cases(seed, each.tier) for seed in (self.seed, PUBLIC_SEED)}
-            for each in self.spec.exercises
-        }
-        self.public = {name: _inputs(cases[PUBLIC_SEED]) for name, cases in self.cases.items()}
-        self.hidden = {name: _inputs(cases[self.seed]) for name, cases in self.cases.items()}
+        self.hidden = _Drawn.of(self.spec, self.seed)
+        self._shown = lru_cache(maxsize=4)(partial(_Drawn.of, self.spec))  # most notebooks have the seed of the release
 
     def grade(self, path: Path, name: str | None = None) -> Result:
         """The result of one file; never raises for anything that stands in it."""
@@ -80,12 +93,35 @@ class Grader:
                 self.spec.points,
                 overall(marks),
                 marks,
-                submission.notes + notes,
+                submission.notes + notes + self._notes_on(submission, marks),
                 key.provenance(submission.name),
                 submission.answers,
                 {"attempts": len(faults) + 1},
             )
         return infrastructure(submission.name, self.spec, key, f"tried {ATTEMPTS} times: {faults[-1]}")
+
+    def _notes_on(self, submission: Submission, marks: Sequence[Mark]) -> tuple[str, ...]:
+        """What a person should know of the answers themselves."""
+        found = []
+        for each in marks:
+            answer = submission.answers.get(each.exercise, "")
+            if reached := reaches_for(answer):
+                found.append(f"`{each.exercise}` reaches for {reached}, where the checks are; nothing there is graded")
+            if each.outcome != "pass":
+                leans = leans_outside(each.exercise, submission.answers, submission.outside, self.spec)
+                found += [note_on(each.exercise, leans)] if leans else []
+            if called := starts_programs(answer):
+                found.append(f"`{each.exercise}` has the line `{called}`: {APART}")
+            elif each.outcome != "pass" and wants_network(each.feedback):
+                found.append(f"`{each.exercise}` asks for something over the network: {APART}")
+        return tuple(found)
+
+    def _drawn_for(self, submission: Submission) -> _Drawn:
+        """The cases that the learner's own `lab.check` had; those of the release where its seed gives none."""
+        try:
+            return self._shown(PUBLIC_SEED if submission.seed is None else submission.seed)
+        except Exception:  # a number of theirs is no fault of ours
+            return self._shown(PUBLIC_SEED)
 
     def _run_and_mark(self, submission: Submission) -> tuple[tuple[Mark, ...], tuple[str, ...]]:
         """All answers in one run; if that run did not end well, each answer in a run of its own.
@@ -102,7 +138,7 @@ class Grader:
             for name in names[len(ended.hidden) :]:  # those before it were answered
                 marks.update(self._one_run(submission, [name], min(wall_s, max(10.0, wall_s / len(names))))[0])
             return tuple(marks[name] for name in names), (
-                f"run one exercise at a time, since the whole run {ended.detail}",
+                f"was run one exercise at a time, since the whole run {ended.detail}",
             )
         return tuple(marks[name] for name in names), ((f"the run {ended.detail}",) if ended.reason else ())
 
@@ -118,17 +154,20 @@ class Grader:
     def _one_run(self, submission: Submission, names: Sequence[str], wall_s: float) -> tuple[dict[str, Mark], Ended]:
         rebuilt = rebuild(self.spec, submission, tuple(names))
         limits = replace(self.sandbox.limits, wall_s=wall_s)
-        public, hidden = ({name: inputs[name] for name in names} for inputs in (self.public, self.hidden))
+        shown = self._drawn_for(submission)
+        public, hidden = ({name: each.inputs[name] for name in names} for each in (shown, self.hidden))
         given = given_modules(self.spec, rebuilt)
         ended = self.sandbox.run(Job(self.spec.name, nbformat.writes(rebuilt), public, given, limits), hidden)
         came = [dict(zip(names, answers, strict=False)) for answers in (ended.public, ended.hidden)]
-        return {name: self._mark(name, came[0].get(name), came[1].get(name), ended) for name in names}, ended
+        return {name: self._mark(name, shown, came[0].get(name), came[1].get(name), ended) for name in names}, ended
 
-    def _mark(self, name: str, public: bytes | None, hidden: bytes | None, ended: Ended) -> Mark:
-        cases = self.cases[name]
-        public_answers = read_answers(public, len(cases[PUBLIC_SEED]))
-        hidden_answers = read_answers(hidden, len(cases[self.seed]))
-        marked = mark(self.spec.exercise(name), cases, public_answers, hidden_answers, self.seed)
+    def _mark(self, name: str, drawn: _Drawn, public: bytes | None, hidden: bytes | None, ended: Ended) -> Mark:
+        shown, secret = drawn.cases[name], self.hidden.cases[name]
+        marked = mark(
+            self.spec.exercise(name),
+            Asked(self.seed, secret, read_answers(hidden, len(secret))),
+            Asked(drawn.seed, shown, read_answers(public, len(shown))),
+        )
         if hidden is None and marked.outcome == "killed" and ended.reason:  # called by what ended the run
             feedback = f"✗ {name}: no answer, since the run {ended.detail}."
             return replace(marked, outcome=ended.reason, feedback=feedback)

@@ -163,6 +163,7 @@ def environment_inside(home: str, in_image: bool = False) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
+        "PIP_NO_INDEX": "1",  # there is no network: pip says so at once, and does not try for half a minute
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",

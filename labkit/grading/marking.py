@@ -20,7 +20,7 @@ from labkit.course.release import released_lab
 from labkit.grading.given import imported_modules, is_labkit
 
 JUDGE_S = 60.0  # for one exercise's answers; ours take well under a second
-PUBLIC_SEED = 0  # what `lab.check` uses: findings on these cases may be shown, a learner can replay them
+PUBLIC_SEED = 0  # of `lab.check`, where the notebook has none of its own: its cases may be shown and replayed
 
 # What a case's outcome is called in a result; a value that is wrong is simply "wrong".
 OUTCOMES = {
@@ -65,24 +65,29 @@ class Mark:
         return dict(vars(self))
 
 
-def mark(
-    exercise: Exercise,
-    cases: dict[int, tuple[Case, ...]],
-    public_answers: list[Answer],
-    hidden_answers: list[Answer],
-    seed: int,
-) -> Mark:
-    """Judge the hidden cases for the score, and the public ones for what the learner reads.
+@dataclass(frozen=True)
+class Asked:
+    """The cases of a seed, and what was answered to them."""
+
+    seed: int
+    cases: tuple[Case, ...]
+    answers: list[Answer]
+
+    def verdict(self, exercise: Exercise) -> Verdict:
+        return exercise.judge_answers(self.cases, self.answers, self.seed)
+
+
+def mark(exercise: Exercise, secret: Asked, shown: Asked) -> Mark:
+    """Judge the hidden cases for the score, and those of `lab.check` for what the learner reads.
 
     A judge that raises on what came, or takes very long over it, and not on our own right answer, has met something
     that is no answer: "wrong". One that fails on ours too is a fault of ours: "infrastructure", for a person.
     """
     try:
         with stopped_after(JUDGE_S):
-            hidden = exercise.judge_answers(cases[seed], hidden_answers, seed)
-            public = exercise.judge_answers(cases[PUBLIC_SEED], public_answers, PUBLIC_SEED)
+            hidden, public = secret.verdict(exercise), shown.verdict(exercise)
     except (Exception, Stopped) as error:
-        if not _judge_works(exercise, cases[seed], seed):
+        if not _judge_works(exercise, secret.cases, secret.seed):
             return not_marked(exercise, f"the judge of {exercise.name} failed: {type(error).__name__}: {error}")
         text = f"✗ {exercise.name}: what came cannot be compared with an answer ({type(error).__name__})."
         return Mark(exercise.name, 0, exercise.points, "wrong", text, None, check_version(exercise))
@@ -91,7 +96,7 @@ def mark(
         exercise.name,
         exercise.points if hidden.passed else 0,
         exercise.points,
-        "pass" if hidden.passed else _outcome(cases[seed], hidden_answers, hidden),
+        "pass" if hidden.passed else _outcome(secret.cases, secret.answers, hidden),
         _feedback(exercise, hidden, public),
         misconception if not hidden.passed else None,
         check_version(exercise),

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from labkit.course.exercise import Case
 from labkit.course.exercises import lab_spec
 from labkit.grading.limits import Limits
 
+PLACE = re.compile(r" \(\S*, line (\d+)\)$")  # that IPython puts behind the message of a SyntaxError
+MAX_LINE_CHARS = 200
 REHEARSAL = "QUICK = False\nimport numpy as np\n\ndef rehearse(x):\n    return x + 1\n\nprint(rehearse(1))\nrehearse(2)"
 
 
@@ -94,7 +97,7 @@ def run(job: Job, send: Callable[[bytes], None], receive: Callable[[], bytes]) -
             if name in too_late:  # it had its time
                 answers = [Answer("timeout", error="no answer in time to the cases of lab.check")] * len(cases)
             elif name not in namespace:
-                answers = [_no_candidate(name, failures.get(name, ""))] * len(cases)
+                answers = [failures.get(name) or _no_candidate(name)] * len(cases)
             else:
                 if name not in apart:
                     apart[name] = Apart(namespace[name], _repeatable(exercise.probe), read_cases)
@@ -135,7 +138,7 @@ def _same_random_numbers() -> None:
     np.random.seed(0)
 
 
-def _run_notebook(text: str, namespace: dict[str, Any], cell_limit_s: float | None) -> dict[str, str]:
+def _run_notebook(text: str, namespace: dict[str, Any], cell_limit_s: float | None) -> dict[str, Answer]:
     """Execute every cell; returns, for each answer cell that raised, what it raised."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
@@ -156,22 +159,34 @@ def _run_notebook(text: str, namespace: dict[str, Any], cell_limit_s: float | No
                 keep_going=True,
                 execution_timeout=cell_limit_s,
                 user_namespace=namespace,
+                with_shell=False,
             )
         return _failures(nbformat.read(executed, as_version=4))
 
 
-def _failures(executed: nbformat.NotebookNode) -> dict[str, str]:
+def _failures(executed: nbformat.NotebookNode) -> dict[str, Answer]:
     failures = {}
     for cell in executed.cells:
         grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
         for output in cell.get("outputs", ()):
             if output.output_type == "error":
-                failures[str(grade_id).removeprefix("answer-")] = f"{output.ename}: {output.evalue}"
+                failures[str(grade_id).removeprefix("answer-")] = failed(cell.source, output.ename, output.evalue)
     return failures
 
 
-def _no_candidate(name: str, failure: str) -> Answer:
-    if not failure:
-        return Answer("not-written", error=f"no cell defines {name}")
-    outcome = "timeout" if failure.startswith("CellTimeout") else "raised"
-    return Answer(outcome, error=f"its cell raised {failure}")
+def failed(source: str, kind: str, message: str) -> Answer:
+    """What is answered for an exercise whose cell raised; of a mistake in the syntax, its line as it stands there.
+
+    >>> failed("def f(:\\n    pass", "SyntaxError", "invalid syntax (123.py, line 1)").line
+    'def f(:'
+    """
+    outcome = "timeout" if kind == "CellTimeout" else "raised"
+    line, number = "", 0
+    if kind in ("SyntaxError", "IndentationError", "TabError") and (place := PLACE.search(message)):
+        message, number = message[: place.start()], int(place.group(1)[-6:])
+        line = (["", *source.splitlines()][number : number + 1] or [""])[0].strip()[:MAX_LINE_CHARS]
+    return Answer(outcome, error=f"its cell raised {kind}: {message}", line=line, line_number=number if line else 0)
+
+
+def _no_candidate(name: str) -> Answer:
+    return Answer("not-written", error=f"no cell defines {name}")

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,13 @@ class ClassRun:
     wall_s: float
     keys: dict[str, str] = field(default_factory=dict)  # submission -> key
     paths: dict[str, str] = field(default_factory=dict)  # submission -> path below the folder
+    notes: dict[str, str] = field(default_factory=dict)  # submission -> how it was handed in, where that was unusual
+    passed_over: list[str] = field(default_factory=list)  # what lay beside the submissions and was not graded
+
+    def result_of(self, name: str, result: Result) -> Result:
+        """A result as this submission's: two people may hand in the same file, each in their own way."""
+        named, note = result.named(name), self.notes.get(name)
+        return replace(named, notes=(*named.notes, note)) if note else named
 
 
 class Store:
@@ -83,12 +90,16 @@ class Store:
         """
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.out / ".lock", timeout=0):
-                yield
+            lock = FileLock(self.out / ".lock", timeout=0)
+            lock.acquire()
         except Timeout as error:
             raise StoreError(f"another run is grading into {self.out}: wait for it, or choose another --out") from error
         except OSError as error:
             raise self._cannot_write(error) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _cannot_write(self, error: OSError) -> StoreError:
         return StoreError(f"{self.out} cannot be written to ({error.strerror or error}): choose another --out")
@@ -138,7 +149,11 @@ class Store:
     def results(self, run: ClassRun) -> list[Result]:
         """One result for every submission that has one, in the order of their names."""
         found = ((name, self.get(key)) for name, key in sorted(run.keys.items()))
-        return [result.named(name) for name, result in found if result is not None]
+        return [run.result_of(name, result) for name, result in found if result is not None]
+
+    def num_results(self) -> int:
+        """How many results lie here, of whatever run."""
+        return sum(1 for _ in (self.out / "results").glob("*.json"))
 
 
 def write_atomically(path: Path, text: str, durable: bool = True) -> None:

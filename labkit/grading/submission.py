@@ -4,23 +4,21 @@ Of a submission only the source text of its answer cells is taken, found by grad
 metadata, tags and outputs come from the released lab. So whatever else stands in the file has no effect.
 """
 
-import ast
 import json
 import os
-import re
 import stat
-import symtable
-import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from nbformat import NotebookNode
 
 from labkit.course.lab_spec import LabSpec
-from labkit.course.leaning import defined_names
 from labkit.course.release import released_lab
+from labkit.grading.no_notebook import why_no_notebook
+from labkit.grading.outside import misplaced, names_outside
+from labkit.grading.own_seed import own_seed
+from labkit.grading.source_names import names_defined, parse, used_names
 
 MAX_FILE_BYTES = 50 * 2**20
 MAX_ANSWER_CHARS = 200_000
@@ -42,6 +40,8 @@ class Submission:
     name: str
     answers: dict[str, str]
     notes: tuple[str, ...] = ()  # what a person should know: a cell that was there twice, a missing one
+    outside: frozenset[str] = frozenset()  # names that cells of the learner's own define; those are not graded
+    seed: int | None = None  # the notebook's own, of its shown cases, where it has one
 
 
 def read_submission(path: Path, spec: LabSpec, name: str | None = None) -> Submission:
@@ -52,11 +52,13 @@ def read_submission(path: Path, spec: LabSpec, name: str | None = None) -> Submi
     """
     notebook = _notebook(path)
     cells = [cell for cell in notebook["cells"] if isinstance(cell, dict)]
+    code = [cell for cell in cells if cell.get("cell_type", "code") == "code"]
     found: dict[str, list[str]] = {}
-    for cell in cells:
-        grade_id = _grade_id(cell)
-        if grade_id.startswith(ANSWER) and cell.get("cell_type", "code") == "code":
+    for cell in code:
+        if (grade_id := _grade_id(cell)).startswith(ANSWER):
             found.setdefault(grade_id.removeprefix(ANSWER), []).append(_source(cell))
+    others = [_text(cell) for cell in code if not _grade_id(cell).startswith(ANSWER)]
+    outside = names_outside(others, spec)
     answers: dict[str, str] = {}
     notes = _version_note(notebook, spec)
     for exercise in (each.name for each in spec.exercises):
@@ -65,11 +67,29 @@ def read_submission(path: Path, spec: LabSpec, name: str | None = None) -> Submi
             notes.append(f"{exercise}: its answer cell is missing")
         else:
             answers[exercise] = _one_of(exercise, texts, notes)
-    if not answers:
-        other = next((grade_id for grade_id in map(_grade_id, cells) if grade_id), None)
-        came = f"cells of another notebook (such as {other!r})" if other else "no cell with a grade id"
-        raise Malformed(f"expected the answer cells of {spec.name}, and found {came}: is it the right file?")
-    return Submission(name or path.stem, answers, tuple(notes))
+    if not answers and not _is_of(spec, cells):
+        raise Malformed(_of_another(spec, cells, outside))
+    notes += misplaced(answers, outside, spec)
+    return Submission(name or path.stem, answers, tuple(notes), outside, own_seed(code))
+
+
+def _is_of(spec: LabSpec, cells: list[dict[str, Any]]) -> bool:
+    """Whether any cell has an id that this lab gave, answer cell or not."""
+    released = released_lab(spec).cells
+    ours = {str(cell.get("id", "")) for cell in released} | set(map(_grade_id, released))
+    return not (ours - {""}).isdisjoint(each for cell in cells for each in (_grade_id(cell), cell.get("id")) if each)
+
+
+def _of_another(spec: LabSpec, cells: list[dict[str, Any]], outside: frozenset[str]) -> str:
+    """What is said of a notebook in which nothing is known by its id: stripped by an editor, or another one."""
+    expected = f"expected the answer cells of {spec.name}, and found "
+    remedy = f"copy each answer into its cell of a fresh {spec.name}.ipynb and hand that in"
+    if there := [each.name for each in spec.exercises if each.name in outside]:
+        answers = ", ".join(f"`{name}`" for name in there)
+        return f"{expected}{answers} in cells that lost their grade ids, as some editors drop them: {remedy}"
+    other = next((grade_id for grade_id in map(_grade_id, cells) if grade_id), None)
+    came = f"cells of another notebook (such as {other!r})" if other else "no cell with a grade id"
+    return f"{expected}{came}: is it the right file? If it is, {remedy}"
 
 
 def _notebook(path: Path) -> dict[str, Any]:
@@ -81,7 +101,7 @@ def _notebook(path: Path) -> dict[str, Any]:
     try:
         notebook = json.loads(data.decode("utf-8-sig"))
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise Malformed(f"expected a notebook (JSON in UTF-8): {type(error).__name__}: {error}") from error
+        raise Malformed(why_no_notebook(data, error)) from error
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise Malformed("expected a notebook of format 4 with a list of cells; save it again from JupyterLab")
     return notebook
@@ -125,12 +145,17 @@ def _grade_id(cell: dict[str, Any]) -> str:
 
 
 def _source(cell: dict[str, Any]) -> str:
+    source = _text(cell)
+    if len(source) > MAX_ANSWER_CHARS:
+        raise Malformed(f"expected an answer of at most {MAX_ANSWER_CHARS:,} characters, and {len(source):,} came")
+    return source
+
+
+def _text(cell: dict[str, Any]) -> str:
     source = cell.get("source", "")
     if isinstance(source, list):
         source = "".join(part for part in source if isinstance(part, str))
     source = source if isinstance(source, str) else ""
-    if len(source) > MAX_ANSWER_CHARS:
-        raise Malformed(f"expected an answer of at most {MAX_ANSWER_CHARS:,} characters, and {len(source):,} came")
     return source.encode("utf-8", "replace").decode()  # half of a surrogate pair is not text
 
 
@@ -190,43 +215,3 @@ def _needed(cells: list[NotebookNode], exercises: set[str]) -> list[bool]:
                 keep[index] = changed = True
                 names |= uses[index]
     return keep
-
-
-@lru_cache(maxsize=256)  # most cells are those of the release, the same for everybody
-def used_names(source: str) -> frozenset[str]:
-    """The names that a cell takes from elsewhere in the notebook, at any depth; its functions' own variables not.
-
-    All of its words, where it is not Python.
-
-    >>> sorted(used_names("def f(x):\\n    rows = g(x)\\n    return rows + n"))
-    ['g', 'n']
-    """
-    if not parse(source).body:
-        return frozenset(re.findall(r"\w+", source))
-    try:
-        todo = [symtable.symtable(source, "cell", "exec")]
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return frozenset(re.findall(r"\w+", source))
-    found: set[str] = set()
-    while todo:
-        table = todo.pop()
-        todo.extend(table.get_children())
-        symbols = [symbol for symbol in table.get_symbols() if symbol.is_referenced()]
-        found.update(symbol.get_name() for symbol in symbols if symbol.is_global() or table.get_type() == "module")
-    return frozenset(found)
-
-
-@lru_cache(maxsize=256)
-def names_defined(source: str) -> frozenset[str]:
-    """`defined_names`, for text that anybody may have written."""
-    return frozenset(defined_names(source)) if parse(source).body else frozenset()
-
-
-def parse(source: str) -> ast.Module:
-    """The tree of a text that anybody may have written; an empty one where it is not Python, or too deep for it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ast.Module(body=[], type_ignores=[])

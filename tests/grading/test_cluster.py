@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -21,6 +22,23 @@ def test_without_dask_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(NoCluster, match=r"pip install 'labkit\[cluster\]'"):
         connect("tcp://127.0.0.1:1")
+
+
+class NobodyWorks:
+    """A Dask client whose scheduler never has a worker."""
+
+    def __init__(self, *args: object, **options: object) -> None: ...
+
+    def wait_for_workers(self, count: int, timeout: float) -> None:
+        raise TimeoutError(f"only 0 of {count} workers after {timeout} s")
+
+
+def test_while_no_worker_is_there_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=NobodyWorks))
+    said: list[str] = []
+    with pytest.raises(NoCluster, match="no Dask scheduler with a worker at tcp://here:1"):
+        connect("tcp://here:1", said.append)
+    assert said == ["waiting for workers at tcp://here:1: `dask worker tcp://here:1` starts one (30 s more)"]
 
 
 @pytest.fixture(scope="module")

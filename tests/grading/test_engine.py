@@ -10,6 +10,8 @@ import papermill
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
+from labkit.grading.engine import CellTimeout, _new_shell, _run_cell
+
 
 def execute(folder: Path, *sources: str, **options: Any) -> nbformat.NotebookNode:
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
@@ -62,6 +64,35 @@ def test_system_exit_in_a_cell_is_an_error_not_a_success(tmp_path: Path) -> None
 def test_a_cell_that_never_ends_is_stopped(tmp_path: Path, loop: str) -> None:
     with pytest.raises(PapermillExecutionError, match="CellTimeout"):
         execute(tmp_path, "x = 1", loop, execution_timeout=0.3)
+
+
+def test_without_a_shell_its_lines_say_that_they_do_nothing(tmp_path: Path) -> None:
+    namespace: dict[str, Any] = {}
+    made = tmp_path / "made"
+    lines = f"!touch {made}\nfound = !ls /\n%pip install numpy\nx = 1"
+    executed = execute(tmp_path, "SEED = 0", lines, with_shell=False, user_namespace=namespace)
+    assert f"not run, as there is no shell and no network here: touch {made}" in executed.cells[1].outputs[-1].text
+    assert (namespace["found"], namespace["x"]) == ([], 1)
+    assert not made.exists()
+    execute(tmp_path, "SEED = 0", f"!touch {made}")  # papermill's user has one
+    assert made.exists()
+
+
+@pytest.mark.parametrize("place", ["run_cell", "showtraceback"])
+def test_a_timeout_while_ipython_is_busy_ends_the_cell_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """The clock strikes again every second: perhaps while IPython handles the first one, or waits for a program."""
+
+    def busy(*arguments: Any, **options: Any) -> None:
+        raise CellTimeout("again")
+
+    namespace: dict[str, Any] = {}
+    shell = _new_shell(namespace)
+    monkeypatch.setattr(shell, place, busy)
+    cell = nbformat.v4.new_code_cell("1 / 0")
+    assert _run_cell(shell, cell, 5.0)
+    assert cell.outputs[-1].ename == "CellTimeout"
 
 
 @pytest.mark.slow

@@ -66,6 +66,14 @@ def test_gradescope_is_never_told_a_score_that_is_owed(gemm: LabSpec, results: l
         gradescope(gemm, results[2])
 
 
+def test_gradescope_is_not_told_the_seed_of_the_hidden_cases(gemm: LabSpec, results: list[Result]) -> None:
+    seeded = replace(results[0], provenance=replace(KEY, seed=62_083_123).provenance("ann"))
+    text = json.dumps(gradescope(gemm, seeded))
+    assert KEY.source_sha256 in text
+    assert "62083123" not in text
+    assert '"seed"' not in text
+
+
 def test_junit_is_xml_with_one_test_per_exercise(gemm: LabSpec, results: list[Result]) -> None:
     root = ElementTree.fromstring(junit(gemm, results))
     suites = {suite.get("name"): suite for suite in root}
@@ -119,6 +127,13 @@ def test_canvas_finds_the_column_by_header_title_or_number(column: str) -> None:
     assert fill(EXPORT, column, {"ann": 1}).num_filled == 1
 
 
+def test_canvas_names_who_has_no_score_and_what_the_assignment_gives() -> None:
+    filled = fill(EXPORT, "123", {"ann": 20})
+    assert filled.without_score == ("Brown, Bob", "Cole, Cy")  # not the test student, nor Points Possible
+    assert filled.points_possible == 21
+    assert fill(EXPORT.replace(b"10,21,(read", b"10,,(read"), "123", {}).points_possible is None
+
+
 def test_canvas_refuses_a_header_that_it_would_make_anew() -> None:
     with pytest.raises(CanvasError, match=r"no assignment 'Lab 02'.*There are: 'Essay \(11\)', 'Lab 01 \(123\)'"):
         fill(EXPORT, "Lab 02", {"ann": 1})
@@ -157,6 +172,48 @@ def test_canvas_leaves_any_file_alone_where_nobody_is_meant(rows: list[list[str]
 
 
 # --- the command ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def grades(tmp_path: Path, gemm: LabSpec, results: list[Result]) -> Path:
+    there = Store(tmp_path / "grades")
+    there.begin(ClassRun(gemm.name, "1-x", 7, "0", "x", 9.0, {"ann": "a"}))
+    there.put("a", results[0])
+    (tmp_path / "export.csv").write_bytes(EXPORT.replace(b"10,21,(read", b"10,100,(read"))
+    (tmp_path / "file").write_text("mine")
+    return there.out
+
+
+@pytest.mark.parametrize(
+    ("kind", "to", "reason"),
+    [
+        ("gradescope", "file", "a folder is expected"),
+        ("csv", "grades", "Is a directory"),
+        ("junit", "file/below.xml", "cannot be written to"),
+        ("canvas", "grades", "Is a directory"),
+    ],
+)
+def test_where_nothing_can_be_written_is_said(tmp_path: Path, grades: Path, kind: str, to: str, reason: str) -> None:
+    canvas = ["--roster", str(tmp_path / "export.csv"), "--column", "123"] if kind == "canvas" else []
+    command = ["export", str(grades), "--format", kind, "--to", str(tmp_path / to), *canvas]
+    run = CliRunner().invoke(main, command)
+    assert run.exit_code == 2, run.output
+    assert reason in " ".join(run.output.split())
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["csv", "junit"])
+def test_says_what_it_wrote(tmp_path: Path, grades: Path, kind: str) -> None:
+    run = CliRunner().invoke(main, ["export", str(grades), "--format", kind, "--to", str(tmp_path / "out")])
+    assert run.output.split() == ["1", "submission", "written", "to", str(tmp_path / "out")]
+
+
+def test_canvas_warns_of_other_points_and_names_who_is_missing(tmp_path: Path, grades: Path) -> None:
+    command = ["--roster", str(tmp_path / "export.csv"), "--column", "123", "--to", str(tmp_path / "import.csv")]
+    run = CliRunner().invoke(main, ["export", str(grades), "--format", "canvas", *command])
+    assert run.exit_code == 0, run.output
+    assert "Points Possible is 100 in Canvas, and 01_gemm_im2col gives 21" in run.output
+    assert "no score for student Brown, Bob" in run.output
 
 
 def test_the_command_writes_each_format(tmp_path: Path, gemm: LabSpec, results: list[Result]) -> None:

@@ -93,7 +93,42 @@ def test_an_exit_costs_its_own_answer_and_no_other(grade_gemm: GradeGemm, gemm: 
     result = grade_gemm({"gemm_flops": "import os\nos._exit(0)"})
     assert result.score == gemm.points - gemm.exercise("gemm_flops").points
     assert {each.exercise: each.outcome for each in result.marks if each.outcome != "pass"} == {"gemm_flops": "killed"}
-    assert result.notes == ("run one exercise at a time, since the whole run left before every answer was there",)
+    assert result.notes == ("was run one exercise at a time, since the whole run left before every answer was there",)
+
+
+OWN_SEED = {"cell_type": "code", "source": "SEED = 12", "metadata": {"tags": ["injected-parameters"]}, "outputs": []}
+
+
+def test_the_cases_that_a_learner_reads_of_are_those_of_their_own_seed(start_grader: Grader, tmp_path: Path) -> None:
+    for answer, outcome in ((RIGHT, "pass"), ("def median(samples_ms):\n    return 0.0", "wrong")):
+        notebook = made_up.submission(start_grader.spec, {"median": answer})
+        notebook["cells"].insert(2, OWN_SEED)
+        result = start_grader.grade(made_up.write(tmp_path, "ann", notebook))
+        assert result.outcome == outcome
+        assert "(seed 12)" in result.marks[0].feedback
+        assert result.provenance["seed"] == 7  # of the hidden cases
+
+
+def test_right_code_in_a_cell_that_is_not_graded_is_said(start_grader: Grader, tmp_path: Path) -> None:
+    notebook = made_up.submission(start_grader.spec, {"median": "median = lambda x: middle(sorted(x))"})
+    own = {"cell_type": "code", "source": "def middle(x):\n    return x[0]", "metadata": {}, "outputs": []}
+    notebook["cells"].append(own)
+    result = start_grader.grade(made_up.write(tmp_path, "ann", notebook))
+    assert result.outcome == "exception"
+    note = "`median` uses `middle`, defined in a cell that is not graded: put it into the answer cell"
+    assert result.notes == (note,)
+
+
+def test_a_line_for_the_shell_does_nothing_at_once(grade_median: GradeMedian) -> None:
+    result = grade_median(f"!pip install numpy\n%pip install numpy\nfound = !ls /\n{RIGHT}")
+    assert result.outcome == "pass"
+    assert "answers run without a network and without a shell" in result.notes[0]
+
+
+def test_of_a_syntax_error_the_line_is_shown(grade_median: GradeMedian) -> None:
+    feedback = grade_median("import math\ndef median(x):\n    return math.sqrt x").marks[0].feedback
+    assert "SyntaxError: invalid syntax\n" in feedback
+    assert "line 3: return math.sqrt x" in feedback
 
 
 def test_a_known_mistake_is_named(grade_median: GradeMedian) -> None:

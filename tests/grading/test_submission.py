@@ -10,7 +10,10 @@ import pytest
 
 from labkit.course.lab_spec import LabSpec
 from labkit.grading import made_up
-from labkit.grading.submission import Malformed, read_submission, rebuild, used_names
+from labkit.grading.outside import leans_outside
+from labkit.grading.own_seed import own_seed
+from labkit.grading.source_names import used_names
+from labkit.grading.submission import Malformed, read_submission, rebuild
 
 ANSWER = "def median(samples_ms):\n    return sorted(samples_ms)[len(samples_ms) // 2]"
 Notebook = dict[str, Any]
@@ -74,12 +77,17 @@ def test_an_older_version_is_said(start: LabSpec, tmp_path: Path, notebook: Note
 
 
 MALFORMED: list[tuple[str, bytes, str]] = [
-    ("empty", b"", "expected a notebook"),
-    ("half a file", b'{"cells": [', "expected a notebook"),
-    ("a sign-in page", b"<html></html>", "expected a notebook"),
-    ("utf-16", '{"cells": []}'.encode("utf-16"), "expected a notebook"),
-    ("deep", b"[" * 200_000, "expected a notebook"),
-    ("endless number", b'{"cells": ' + b"9" * 10_000 + b"}", "expected a notebook"),
+    ("empty", b"", "^this file is empty: hand it in again$"),
+    ("half a file", b'{"cells": [', "^this file is cut off in the middle: hand it in again$"),
+    ("a sign-in page", b"\n<!doctype html><html></html>", "^this file is a web page, not a notebook"),
+    ("a PDF", b"%PDF-1.7", "^this file is a PDF, not a notebook"),
+    ("an archive", b"PK\x03\x04", "^this file is an archive, not a notebook"),
+    ("a program", b"import numpy\n", "^this file is not a notebook, only called like one"),
+    ("utf-16", '{"cells": []}'.encode("utf-16"), "^this file is a text in UTF-16"),
+    ("a conflict", b'{"cells": [\n<<<<<<< HEAD\n]}', "^this file holds git's conflict marks"),
+    ("a comma too many", b'{"cells": [\n1,]}', "^this file was a notebook and is broken at line 2"),
+    ("deep", b"[" * 200_000, "^this file is not a notebook"),
+    ("endless number", b'{"cells": ' + b"9" * 10_000 + b"}", "^this file was a notebook and is broken, as if"),
     ("a list", b"[]", "format 4"),
     ("format 3", b'{"worksheets": [{"cells": []}], "nbformat": 3}', "format 4"),
     ("no cells", b'{"cells": [], "nbformat": 4}', "found no cell with a grade id"),
@@ -93,6 +101,77 @@ def test_says_why_a_file_is_malformed(start: LabSpec, tmp_path: Path, content: b
     path.write_bytes(content)
     with pytest.raises(Malformed, match=reason):
         read_submission(path, start)
+
+
+def test_the_only_answer_cell_may_be_missing_too(start: LabSpec, tmp_path: Path, notebook: Notebook) -> None:
+    notebook["cells"].remove(answer_cell(notebook))
+    submission = read(start, tmp_path, notebook)
+    assert submission.answers == {}
+    assert submission.notes == ("median: its answer cell is missing",)
+
+
+def test_a_notebook_that_lost_its_ids_says_the_remedy(start: LabSpec, tmp_path: Path, notebook: Notebook) -> None:
+    for number, cell in enumerate(notebook["cells"]):
+        cell["metadata"], cell["id"] = {}, f"new-{number}"
+    with pytest.raises(
+        Malformed, match=r"`median` in cells that lost their grade ids.* copy each answer into its cell"
+    ):
+        read(start, tmp_path, notebook)
+
+
+def own_cell(source: str, tags: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"cell_type": "code", "source": source, "metadata": {"tags": list(tags)}, "outputs": []}
+
+
+OUTSIDE = "`median` is defined in a cell that is not graded; only the answer cell is"
+
+
+@pytest.mark.parametrize("answer", [None, "", "# moved below", "def middle(x):\n    return 1", "%time\nx = 1"])
+def test_an_answer_in_a_cell_of_ones_own_is_said(
+    start: LabSpec, tmp_path: Path, notebook: Notebook, answer: str | None
+) -> None:
+    stub = answer_cell(made_up.submission(start, {}))["source"]
+    answer_cell(notebook)["source"] = stub if answer is None else answer
+    notebook["cells"].append(own_cell(ANSWER))
+    assert OUTSIDE in read(start, tmp_path, notebook).notes
+
+
+@pytest.mark.parametrize("answer", [ANSWER, f"%matplotlib inline\n{ANSWER}"])
+def test_a_second_attempt_in_a_cell_of_ones_own_is_no_matter(
+    start: LabSpec, tmp_path: Path, notebook: Notebook, answer: str
+) -> None:
+    answer_cell(notebook)["source"] = answer
+    notebook["cells"].append(own_cell("def median(x):\n    return 0"))
+    assert read(start, tmp_path, notebook).notes == ()
+
+
+def test_names_that_only_a_cell_of_ones_own_defines(start: LabSpec, tmp_path: Path, notebook: Notebook) -> None:
+    source = "def median(x):\n    return middle(np.sort(x), lab, len(x), unknown)"
+    answer_cell(notebook)["source"] = source
+    notebook["cells"].insert(0, own_cell("import numpy as np\n\ndef middle(x):\n    return x"))
+    submission = read(start, tmp_path, notebook)
+    assert leans_outside("median", submission.answers, submission.outside, start) == ["middle"]
+    inside = {"median": f"{source}\n\ndef middle(x):\n    return x"}
+    assert leans_outside("median", inside, submission.outside, start) == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "seed"),
+    [
+        ([own_cell("SEED = 12", ("injected-parameters",)), own_cell("SEED = 3", ("parameters",))], 12),
+        ([own_cell("SEED = 3", ("parameters",))], 3),
+        ([own_cell("SEED = 3")], None),
+        ([own_cell("SEED = open('/etc/passwd')", ("parameters",))], None),
+        ([own_cell("SEED = True", ("parameters",))], None),
+        ([own_cell("SEED = -1", ("parameters",))], None),
+        ([own_cell(f"SEED = {10**30}", ("parameters",))], None),
+        ([own_cell("SEED = 2.0", ("parameters",))], None),
+        ([{"metadata": {"tags": ["parameters"]}, "source": ["SEED = 1\n", "X = 2"]}], 1),
+        ([{"metadata": 3, "source": "SEED = 1"}, {"source": 4, "metadata": {"tags": ["parameters"]}}], None),
+    ],
+)
+def test_of_the_parameters_only_a_literal_seed_is_taken(cells: list[dict[str, Any]], seed: int | None) -> None:
+    assert own_seed(cells) == seed
 
 
 def test_another_labs_notebook_is_named(start: LabSpec, gemm: LabSpec, tmp_path: Path) -> None:
