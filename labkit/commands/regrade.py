@@ -31,6 +31,8 @@ def regrade(
 
     Exit code 0 when every submission has a result again; 1 when the grader could not do its part for some.
     """
+    if not (grades / "class.json").is_file():  # said at once, before the imports, and with nothing written there
+        raise click.UsageError(f"no grading run in {grades}: expected class.json there. Is it the --out folder?")
     from labkit.commands.grade import graders, refusals, write_pages
     from labkit.commands.grading_progress import progress, tell_passed_over
     from labkit.grading.classroom import carry_out, plan, spec_of
@@ -41,8 +43,6 @@ def regrade(
     from labkit.grading.store import Store, StoreError, write_atomically
 
     store = Store(grades)
-    with refusals(None):
-        store.run()  # before the lock, which would leave a file in a folder that is none of ours
     with refusals(None), store.locked():
         run = store.run()
         spec = spec_of(run)

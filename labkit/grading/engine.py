@@ -10,11 +10,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from papermill.engines import Engine, NotebookExecutionManager
+
+CELL_FILE = "<ipython-input-"  # how IPython calls the file that a cell is
 
 
 class CellTimeout(BaseException):
@@ -118,13 +121,22 @@ def _error_output(shell: Any, error: BaseException) -> NotebookNode:
 
 @contextlib.contextmanager
 def _limit(limit_s: float | None) -> Iterator[None]:
-    """Raise `CellTimeout` in this (main) thread when the time is up, and again while it is swallowed."""
+    """Raise `CellTimeout` in this (main) thread when the time is up, and again while the cell's code swallows it.
+
+    Not again while IPython writes up the first one, which takes more than a second on a busy machine: raised there, it
+    would end the whole run, or be lost.
+    """
     if not limit_s or threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
 
+    struck = False
+
     def stop(signum: int, frame: Any) -> None:
-        raise CellTimeout(f"the cell ran longer than {limit_s:g} s")
+        nonlocal struck
+        if not struck or _in_a_cell(frame):
+            struck = True
+            raise CellTimeout(f"the cell ran longer than {limit_s:g} s")
 
     previous = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, limit_s, 1.0)
@@ -133,3 +145,12 @@ def _limit(limit_s: float | None) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+
+
+def _in_a_cell(frame: FrameType | None) -> bool:
+    """Whether code of a cell runs here, or called what runs here."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(CELL_FILE):
+            return True
+        frame = frame.f_back
+    return False

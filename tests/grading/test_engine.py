@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,23 @@ def test_without_a_shell_its_lines_say_that_they_do_nothing(tmp_path: Path) -> N
     assert not made.exists()
     execute(tmp_path, "SEED = 0", f"!touch {made}")  # papermill's user has one
     assert made.exists()
+
+
+def test_the_clock_does_not_strike_again_while_ipython_writes_up_the_first_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = []
+
+    def slow(*arguments: Any) -> None:
+        time.sleep(1.5)  # as on a busy machine; the clock strikes every second
+        finished.append(True)
+
+    shell = _new_shell({})
+    monkeypatch.setattr(shell, "_showtraceback", slow)
+    cell = nbformat.v4.new_code_cell("while True: pass")
+    assert _run_cell(shell, cell, 0.2)
+    assert cell.outputs[-1].ename == "CellTimeout"
+    assert finished == [True]
 
 
 @pytest.mark.parametrize("place", ["run_cell", "showtraceback"])
