@@ -158,6 +158,7 @@ def test_never_is_none():
 
 def test_waiting_for_a_long_time_takes_no_long_time():
     assert first_admissible_step([(0, 10**15)], (1, 10**3), 10**12) == 10**15 + 1
+    assert first_admissible_step([(10**6, 10**12)], (1, 0), 10**6) == 10**12 + 1  # refused at every step until then
 
 
 @EXAMPLES

@@ -14,7 +14,8 @@ because M(t) grows by one per living request and step, so that it is largest whe
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from operator import itemgetter
 
 from labkit.router._arguments import Request, checked_request, checked_requests, whole
@@ -33,7 +34,7 @@ def peak_tokens(requests: Iterable[Sequence[int]]) -> int:
     Raises RequestError for lengths that are negative, bool or no whole number.
     """
     descending = sorted(checked_requests(requests, "requests"), key=_LEFT, reverse=True)
-    return _peak_and_its_step(descending)[0]
+    return _bound(descending)
 
 
 def can_admit(running: Iterable[Sequence[int]], candidate: Sequence[int], capacity: int) -> bool:
@@ -47,7 +48,7 @@ def can_admit(running: Iterable[Sequence[int]], candidate: Sequence[int], capaci
     A capacity of 0 is a pool that only (0, 0) fits. Raises RequestError for a negative one, and for bad lengths.
     """
     together = [*checked_requests(running, "running"), checked_request(candidate, "candidate")]
-    return _peak_and_its_step(sorted(together, key=_LEFT, reverse=True))[0] <= whole(capacity, "capacity")
+    return _bound(sorted(together, key=_LEFT, reverse=True)) <= whole(capacity, "capacity")
 
 
 def admit_from(running: Iterable[Sequence[int]], waiting: Iterable[Sequence[int]], capacity: int) -> int:
@@ -64,7 +65,7 @@ def admit_from(running: Iterable[Sequence[int]], waiting: Iterable[Sequence[int]
     queue, capacity = checked_requests(waiting, "waiting"), whole(capacity, "capacity")
     for num_admitted, candidate in enumerate(queue):
         insort(inside, candidate, key=_negated_left)
-        if _peak_and_its_step(inside)[0] > capacity:
+        if _bound(inside) > capacity:
             return num_admitted
     return len(queue)
 
@@ -77,22 +78,36 @@ def first_admissible_step(running: Iterable[Sequence[int]], candidate: Sequence[
     >>> first_admissible_step([(1, 1), (1, 1)], (1, 1), capacity=5)  # before anybody has left!
     1
 
-    Waiting one step lowers the candidate's whole ramp by one and moves nobody else's, so an excess of e takes e
-    steps, unless the step that is over the limit passes first. Each question therefore settles many steps.
+    Between two completions the running requests hold a straight ramp, so each such stretch rules out at most three
+    intervals of starting steps, however long it is; the answer is the first step outside of them all.
     """
-    alive = sorted(checked_requests(running, "running"), key=_LEFT, reverse=True)
+    alive = sorted(checked_requests(running, "running"), key=_LEFT)
     run, left = checked_request(candidate, "candidate")
     capacity = whole(capacity, "capacity")
     if run + left > capacity:
         return None
     step = 0
-    while True:
-        together = [(r + step, l - step) for r, l in alive if l >= step]
-        insort(together, (run, left), key=_negated_left)
-        peak, at = _peak_and_its_step(together)
-        if peak <= capacity:
-            return step
-        step += min(peak - capacity, at + 1)
+    for first, last in sorted(_ruled_out(alive, run, left, capacity)):
+        if first > step:
+            break
+        step = max(step, last + 1)
+    return step
+
+
+def _ruled_out(alive: list[Request], run: int, left: int, capacity: int) -> Iterator[tuple[int, int]]:
+    """(first, last) of starting steps at which the candidate would exceed the capacity; `alive` by ascending left."""
+    begin, held, count = 0, sum(r for r, _ in alive), len(alive)
+    for end, group in groupby(alive, key=_LEFT):
+        if held + count * end > capacity:  # they exceed it by themselves: nothing is safe before that has passed
+            yield 0, end
+        # The running hold held + count * t at steps t = begin … end. If the candidate is still there at `end`, that
+        # is where both together hold the most; it holds run + end - start then.
+        yield end - left, min(end, held + count * end + run + end - capacity - 1)
+        # If it ends before, then at its own last step, t = start + left, where it holds run + left.
+        over = (capacity - run - left - held) // count + 1
+        yield max(begin, over) - left, end - 1 - left
+        leaving = [r for r, _ in group]
+        begin, held, count = end + 1, held - sum(leaving), count - len(leaving)
 
 
 def order_bound(order: Iterable[Sequence[int]]) -> int:
@@ -103,7 +118,7 @@ def order_bound(order: Iterable[Sequence[int]]) -> int:
     >>> order_bound([(1, 1), (1, 0)]), order_bound([(1, 0), (1, 1)])
     (2, 4)
     """
-    return _peak_and_its_step(checked_requests(order, "order"))[0]
+    return _bound(checked_requests(order, "order"))
 
 
 def tokens_at(requests: Iterable[Sequence[int]], step: int) -> int:
@@ -116,14 +131,13 @@ def tokens_at(requests: Iterable[Sequence[int]], step: int) -> int:
     return sum(run + step for run, left in checked_requests(requests, "requests") if left >= step)
 
 
-def _peak_and_its_step(order: list[Request]) -> tuple[int, int]:
-    """The bound of this order, and the left where it is reached (the first such one)."""
-    held = peak = at = 0
+def _bound(order: Iterable[Request]) -> int:
+    """The bound of this order: the peak, where left descends."""
+    held = peak = 0
     for k, (run, left) in enumerate(order, 1):
         held += run
-        if k * left + held > peak:
-            peak, at = k * left + held, left
-    return peak, at
+        peak = max(peak, k * left + held)
+    return peak
 
 
 def _negated_left(request: Request) -> int:
