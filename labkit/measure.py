@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter_ns
 
+from labkit.quantities import counted
+
 # A shorter sample would say more about the clock (tens of nanoseconds a reading) than about the call.
 MIN_SAMPLE_MS = 1.0
 
@@ -58,7 +60,7 @@ class Timing:
         unit, per_ms = _unit(self.median_ms)
         decimals = 3 if self.median_ms * per_ms < 10 else 1
         median, low, high = (f"{ms * per_ms:,.{decimals}f}" for ms in (self.median_ms, self.min_ms, self.max_ms))
-        samples = f"{_counted(len(self.samples_ms), 'sample')} of {_counted(self.calls_per_sample, 'call')}"
+        samples = f"{counted(len(self.samples_ms), 'sample')} of {counted(self.calls_per_sample, 'call')}"
         return f"median {median} {unit}, {low} to {high} {unit}, spread {self.spread:.0%}, {samples}"
 
 
@@ -185,7 +187,3 @@ def _unit(ms: float) -> tuple[str, float]:
         if ms * per_ms >= 1:
             return unit, per_ms
     return "ns", 1e6
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

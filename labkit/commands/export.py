@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from labkit.quantities import counted
+
 if TYPE_CHECKING:
     from labkit.course.lab_spec import LabSpec
     from labkit.grading.result import Result
@@ -56,7 +58,7 @@ def export(grades: Path, kind: str, to: Path | None, roster: Path | None, column
             click.echo(text, nl=False)
         else:
             _write(to, text, to)
-            click.echo(f"{_submissions(len(results))} written to {to}")
+            click.echo(f"{counted(len(results), 'submission')} written to {to}")
 
 
 def _write(path: Path, text: str, to: Path) -> None:
@@ -72,10 +74,6 @@ def _write(path: Path, text: str, to: Path) -> None:
 
 def _reason(error: OSError) -> str:
     return str(error.strerror or error)
-
-
-def _submissions(count: int) -> str:
-    return f"{count} submission{'' if count == 1 else 's'}"
 
 
 def _canvas(spec: LabSpec, results: list[Result], roster: Path | None, column: str | None, to: Path | None) -> None:

@@ -14,6 +14,7 @@ from labkit.grading.handed_in import HandedIn
 from labkit.grading.marking import ALL_OUTCOMES, lab_version
 from labkit.grading.result import Result, key_of
 from labkit.grading.store import ClassRun, Store, StoreError
+from labkit.quantities import counted
 
 Seen = Callable[[Result], None]
 GradedBy = Callable[[Sequence[Task]], Generator[tuple[Task, Result], None, None]]
@@ -106,9 +107,9 @@ def not_begun(store: Store) -> None:
         StoreError: something was.
     """
     if store.manifest_path.exists() and (results := store.num_results()):
-        noun = "result" if results == 1 else "results"
         raise StoreError(
-            f"{store.out} holds {results} {noun} already: add --resume to grade what is left, or choose another --out"
+            f"{store.out} holds {counted(results, 'result')} already:"
+            " add --resume to grade what is left, or choose another --out"
         )
 
 

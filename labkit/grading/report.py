@@ -11,6 +11,7 @@ from labkit.grading.marking import ALL_OUTCOMES
 from labkit.grading.page import bar, legend, page, plain, prose, table, text
 from labkit.grading.result import Result
 from labkit.grading.summary import ExerciseSummary, Names, Summary, summarise, to_discuss
+from labkit.quantities import counted
 
 MAX_NAMES = 40  # behind one number; the gradebook has them all
 
@@ -103,8 +104,7 @@ def report_markdown(spec: LabSpec, results: Sequence[Result], passed_over: Seque
 def _headline(summary: Summary) -> str:
     scores = summary.scores
     middle = f"median {median(scores):g} of {summary.spec.points} points" if scores else "none graded"
-    noun = "submission" if summary.num_submissions == 1 else "submissions"
-    return f"{summary.num_submissions} {noun}, {middle}: {_listed(summary.outcomes)}."
+    return f"{counted(summary.num_submissions, 'submission')}, {middle}: {_listed(summary.outcomes)}."
 
 
 def _to_look_at(summary: Summary) -> list[tuple[Names, str]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from labkit.quantities import gb
+from labkit.quantities import counted, gb
 from labkit.widgets.controls import Choice, Real, Whole
 from labkit.widgets.palette import INK, MUTED, PAPER, color, new_figure, text_on
 from labkit.widgets.picture import Picture, picture
@@ -149,7 +149,7 @@ def _sentence(rows: Rows, assumption: Assumption, num_params: int, world_size: i
     if assumption.label(3) != sizes:
         sizes += f" (at stage 3 {assumption.label(3)})"
     lines = [
-        f"{num_params / 1e9:g} billion parameters on {_ranks(world_size)}, one of them: {totals}.",
+        f"{num_params / 1e9:g} billion parameters on {counted(world_size, 'rank')}, one of them: {totals}.",
         f"{assumption.source}: {sizes} bytes for parameters, gradients, optimizer; {assumption.why}.",
     ]
     if len(assumption.offered) < len(STAGES):
@@ -159,7 +159,3 @@ def _sentence(rows: Rows, assumption: Assumption, num_params: int, world_size: i
     if rows.not_yours:
         lines.append(f"Drawn with labkit's state_bytes: {rows.not_yours}.")
     return "\n".join(lines)
-
-
-def _ranks(world_size: int) -> str:
-    return "1 rank" if world_size == 1 else f"{world_size} ranks"
