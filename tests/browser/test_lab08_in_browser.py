@@ -3,10 +3,9 @@
 import re
 from typing import TYPE_CHECKING
 
-import nbformat
-
-from labkit.course.paths import solution_path, starter_path
-from labkit.course.source import BEGIN, END
+from labkit.course.exercises import lab_spec
+from labkit.course.paths import starter_path
+from labkit.grading import made_up
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
@@ -98,18 +97,12 @@ def hint_loss(student_features, teacher_features, regressor):
 """
 
 
-def right_answer(name: str) -> str:
-    """The answer of the committed solution, without its markers."""
-    cells = nbformat.read(solution_path(LAB), as_version=4).cells
-    (source,) = (cell.source for cell in cells if cell.source.startswith(f"def {name}("))
-    return "\n".join(line for line in source.splitlines() if line.strip() not in (BEGIN, END))
-
-
 def test_the_rest_of_the_starter_with_a_wrong_answer_first_and_then_a_right_one(lab: "Lab") -> None:
     """From the released starter to its last line: each mistake is named, and every cell behind runs."""
     lab.open_notebook(starter_path(LAB), quick=True)
     page = lab.page
     page.set_default_timeout(RUN_ALL_MS)
+    right = made_up.solutions(lab_spec(LAB))
 
     def write(name: str, text: str) -> None:
         assert page.evaluate(FILL, [f"def {name}(", text.strip()]) > 0
@@ -121,8 +114,8 @@ def test_the_rest_of_the_starter_with_a_wrong_answer_first_and_then_a_right_one(
         found.wait_for()
         lab.screenshot(screenshot)
 
-    write("soft_targets", right_answer("soft_targets"))
-    write("kd_loss", right_answer("kd_loss"))
+    write("soft_targets", right["soft_targets"])
+    write("kd_loss", right["kd_loss"])
     write("train_student", MODES_NEVER_SET)
     lab.run_all()
     steps = [
@@ -137,7 +130,7 @@ def test_the_rest_of_the_starter_with_a_wrong_answer_first_and_then_a_right_one(
         show(red, f"wrong-{name}")
         if following:
             write(*following)
-        write(name, right_answer(name))
+        write(name, right[name])
         lab.command("notebook:run-all-below")
     page.get_by_text("✓ solved").nth(4).wait_for(state="attached")
     assert lab.errors() == []
