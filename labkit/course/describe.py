@@ -1,5 +1,7 @@
 """Values as a learner reads them: small ones in full, large ones by shape, dtype and a few entries."""
 
+import re
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,24 @@ def describe(value: Any, full: int = FULL_ITEMS) -> str:
 def shortened(text: str, longest: int = 400) -> str:
     """The text, or its beginning where it is too long for a few lines."""
     return text if len(text) <= longest else text[:longest] + "…"
+
+
+def wrapped(text: str, width: int = 100) -> list[str]:
+    """The lines of a verdict, none longer than `width` where words allow; JupyterLab would break inside of words.
+
+    A line goes on below where its text began, behind a label that stands apart from it.
+
+    >>> wrapped("  came      0 and not 1", width=16)
+    ['  came      0', '            and', '            not', '            1']
+    """
+    lines = []
+    for line in text.splitlines():
+        begin = re.match(r" *(\w+ {2,})?", line)
+        indent = " " * (begin.end() if begin else 0)
+        lines += textwrap.wrap(
+            line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        ) or [""]
+    return lines
 
 
 def _entries(array: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from labkit.course.describe import wrapped
 from labkit.course.exercise import Exercise, Verdict
 from labkit.course.exercises import all_labs, lab_spec
 from labkit.course.lab_spec import LabSpec
@@ -16,8 +17,15 @@ STARS = {1: "easy", 2: "medium", 3: "hard"}
 class CheckFailed(AssertionError):
     """A check that did not pass; a notebook shows its text and no traceback."""
 
+    def __init__(self, verdict: str, what_next: str) -> None:
+        super().__init__(f"{verdict}\n{what_next}")
+        self._lines = [
+            *wrapped(verdict),
+            *what_next.splitlines(),
+        ]  # what is next is code to copy, and stays in one line
+
     def _render_traceback_(self) -> list[str]:  # IPython's hook
-        return str(self).splitlines()
+        return self._lines
 
 
 class Misuse(ValueError):
@@ -101,7 +109,7 @@ class Lab:
         verdict: Verdict = each.judge(candidate, seed=self.seed, tier=each.tier)
         self._progress.tried(each.name, verdict.passed)
         if not verdict.passed:
-            raise CheckFailed(f"{verdict}\n{self._what_next(each, verdict)}")
+            raise CheckFailed(str(verdict), self._what_next(each, verdict))
         print(verdict)
         self._say_if_leaning(candidate)
 
@@ -111,8 +119,8 @@ class Lab:
             return hint
         shown = verdict.findings[0]
         if shown.call:
-            return f"{hint}   Try it on this one: {shown.call}"
-        return f"{hint}   Try it on this case: lab.case({each.name!r}, {shown.case.name!r})"
+            return f"{hint}\n  Try it on this one: {shown.call}"
+        return f"{hint}\n  Try it on this case: lab.case({each.name!r}, {shown.case.name!r})"
 
     def progress(self) -> None:
         """Show which exercises of this lab are solved, over all sessions."""

@@ -150,6 +150,11 @@ class Lab:
         areas = self.page.locator(".jp-Cell-outputArea").all()
         return ["\n".join(area.locator(".jp-OutputArea-output").all_inner_texts()) for area in areas]
 
+    @staticmethod
+    def read(found: Any) -> str:
+        """The text of an element as one line: where a verdict is wrapped does not matter."""
+        return " ".join((found.text_content() or "").split())
+
     def errors(self) -> list[str]:
         """Outputs that are a traceback or lie in the red of stderr, and widgets that could not be drawn."""
         red = '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"]'

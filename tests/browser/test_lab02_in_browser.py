@@ -47,7 +47,7 @@ def test_from_a_size_as_an_int_to_green(lab: "Lab") -> None:
     lab.run_all()
     red = lab.page.get_by_text("✗ TokenMean:")
     red.wait_for()
-    text = red.inner_text()
+    text = lab.read(red)
     words = ("given", "expected", "came", "the graph, exported from an example of", "behaves like *size as an int*")
     places = [text.index(word) for word in words]
     assert places == sorted(places)

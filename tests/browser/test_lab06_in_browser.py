@@ -45,11 +45,11 @@ def test_the_routers_starter_from_a_wrong_order_to_green(lab: "Lab") -> None:
     lab.write_answer("def peak_tokens", UNSORTED)
     red = page.get_by_text("✗ peak_tokens:")
     red.wait_for()
-    text = red.inner_text()
+    text = lab.read(red)
     places = [text.index(word) for word in ("given", "expected", "came", "wasteful", "order-dependent", "behaves like")]
     assert places == sorted(places)
     assert "Traceback" not in text
-    assert "given     peak_tokens([(1, 0), (1, 1)]), one of 584 questions" in text
+    assert "given peak_tokens([(1, 0), (1, 1)]), one of 584 questions" in text
     assert "Try it on this one: peak_tokens([(1, 0), (1, 1)])" in text
     red.scroll_into_view_if_needed()
     lab.screenshot("wrong")

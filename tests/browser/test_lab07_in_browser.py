@@ -35,7 +35,7 @@ def test_the_starter_from_its_first_gap_to_green(lab: "Lab") -> None:
     lab.write_answer("def transformer_params", KV_HEADS_FORGOTTEN)
     said = page.get_by_text("✗ transformer_params:")
     said.wait_for()
-    assert "behaves like *keys for every query head*" in said.inner_text()
+    assert "behaves like *keys for every query head*" in lab.read(said)
     lab.screenshot("wrong")
 
     kv = "4 * hidden**2", "2 * hidden**2 * (1 + (kv_heads or heads) / heads)"

@@ -47,7 +47,7 @@ def test_the_distillation_starter_from_a_missing_t_squared_to_green(lab: "Lab") 
     lab.write_answer("def kd_loss", WITHOUT_T2)
     red = page.get_by_text("✗ kd_loss:")
     red.wait_for()
-    text = red.inner_text()
+    text = lab.read(red)
     places = [text.index(word) for word in ("given", "expected", "came", "behaves like *no T²*")]
     assert places == sorted(places)
     assert "another scale than the specified one" in text
@@ -126,7 +126,7 @@ def test_the_rest_of_the_starter_with_a_wrong_answer_first_and_then_a_right_one(
     for name, said, following in steps:
         red = page.get_by_text(f"✗ {name}:")
         red.wait_for(state="attached")  # what is out of sight is not laid out, and so not visible
-        assert said in red.text_content()
+        assert said in lab.read(red)
         show(red, f"wrong-{name}")
         if following:
             write(*following)
