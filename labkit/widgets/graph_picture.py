@@ -20,6 +20,7 @@ from labkit.onnx_simplify import count_ops, graph_diff
 from labkit.onnx_simplify.counting import op_name
 from labkit.onnx_simplify.diff import ADDED, CHANGED, FOLDED, FUSED, KEPT, REMOVED
 from labkit.onnx_simplify.editing import Scope, count_reads
+from labkit.quantities import counted
 from labkit.widgets.graph_layout import Layout, Route, lay_out
 from labkit.widgets.palette import INK, MUTED, PAPER, color, new_figure, style, text_on, tint
 
@@ -93,7 +94,7 @@ class _Drawing:
 @style()
 def draw_graph(model: onnx.ModelProto, name: str = "the graph") -> tuple[Figure, str]:
     """The main graph from inputs to outputs; bars by operator type when it is too large to be read."""
-    sentence = f"{_capitalized(name)}: {_counted(model)}."
+    sentence = f"{_capitalized(name)}: {_ops_in_words(model)}."
     drawing = _drawing(model, None)
     if drawing is None:
         return _bars([(name, model)]), sentence
@@ -330,12 +331,12 @@ def _bars(models: Sequence[tuple[str, onnx.ModelProto]]) -> Figure:
     return figure
 
 
-def _counted(model: onnx.ModelProto) -> str:
+def _ops_in_words(model: onnx.ModelProto) -> str:
     ops = count_ops(model)
     shown = list(ops.items())[:_TYPES_SHOWN]
     said = ", ".join(f"{op} {number}" for op, number in shown)
     more = len(ops) - len(shown)
-    return f"{sum(ops.values())} nodes, {said}" + (f" and {more} more types" if more else "")
+    return f"{counted(sum(ops.values()), 'node')}, {said}" + (f" and {more} more types" if more else "")
 
 
 def _capitalized(text: str) -> str:
