@@ -20,6 +20,7 @@ import click
 from labkit.router import POLICIES, AdmissionPolicy, Request, RequestError, make_policy
 from labkit.router._arguments import whole
 from labkit.serving import (
+    COMPILED_FROM,
     MAX_CAPACITY,
     WORKLOADS,
     SimulationResult,
@@ -28,6 +29,7 @@ from labkit.serving import (
     TraceError,
     goodput_per_s,
     latency_s,
+    load_compiled,
     makespan_s,
     mean_use,
     read_trace,
@@ -190,6 +192,8 @@ def _blamed_on(file: str) -> Iterator[None]:
 
 
 def _timed_run(trace: Trace, capacity: int, policy: AdmissionPolicy) -> _Run:
+    if trace.num_requests >= COMPILED_FROM:
+        load_compiled()  # what is said of requests per second is of the simulation
     with _progress(trace.num_requests) as progress:
         start = time.perf_counter()
         result = simulate(trace, capacity, policy, progress=progress)
