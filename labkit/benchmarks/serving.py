@@ -93,7 +93,7 @@ def simulator_table(num_requests: int) -> Table:
     compared = compare(calls, repeats=3, warmup=1)
     for name, ratio in compared.ratios.items():
         median_ms = compared[name].median_ms
-        table.add_row(name, f"{median_ms:,.1f}", f"{ratio:,.1f}x", f"{num_requests / median_ms * 1000:,.0f}")
+        table.add_row(name, f"{median_ms:,.1f}", _times(ratio), f"{num_requests / median_ms * 1000:,.0f}")
     return table
 
 
@@ -170,6 +170,8 @@ def _table(title: str, columns: dict[str, Comparison]) -> Table:
 
 def _cell(compared: Comparison, name: str) -> str:
     microseconds = compared[name].median_ms * 1000
-    ratio = compared.ratios[name]
-    compared_with = f"{ratio:,.1f}x" if ratio >= 1 else f"{1 / ratio:,.1f}x faster"
-    return f"{microseconds:,.{2 if microseconds < 100 else 0}f} ({compared_with})"
+    return f"{microseconds:,.{2 if microseconds < 100 else 0}f} ({_times(compared.ratios[name])})"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.1f}x" if ratio >= 1 else f"{1 / ratio:,.1f}x faster"
