@@ -23,6 +23,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,10 @@ NOTEBOOK_READY = """async () => {
   await panel.sessionContext.session.kernel.info;
 }"""
 
+UNFINISHED_CELLS = """() => window.jupyterapp.shell.currentWidget.model.sharedModel.cells
+  .filter(cell => cell.cell_type === "code" && (cell.execution_count === null || cell.executionState === "running"))
+  .map(cell => cell.getSource())"""
+
 # JupyterLab asks newcomers about news; a toast would lie over the pictures.
 NEWS = "@jupyterlab/apputils-extension:notification"
 NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}
@@ -90,6 +95,7 @@ class Server:
     url: str
     root: Path
     log: Path
+    token: str = ""
 
 
 class Lab:
@@ -162,6 +168,11 @@ class Lab:
         broken = ".jupyter-widgets-error-widget, .jupyter-widgets:has-text('Error displaying widget')"
         return [found.inner_text() for found in self.page.locator(f"{red}, {error}, {broken}").all()]
 
+    def unfinished_cells(self) -> list[str]:
+        """The source of each code cell that was not reached, or is not done: asked of the notebook, not of the page."""
+        found: list[str] = self.page.evaluate(UNFINISHED_CELLS)
+        return found
+
     def console_errors(self) -> list[str]:
         """Exceptions in the page's JavaScript; a widget's are told here and nowhere else."""
         return [said for said in self.console if said.startswith(("uncaught:", "error: Error", "error: [anywidget]"))]
@@ -207,15 +218,28 @@ _failed = pytest.StashKey[list[bool]]()
 
 @pytest.fixture(scope="session")
 def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("jupyter")
+    # An empty token is for this server on 127.0.0.1 in a test, never for learners.
+    with _serving(tmp_path_factory.mktemp("jupyter")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server_under_base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A second server as JupyterHub runs it: behind a prefix, and with a token."""
+    with _serving(tmp_path_factory.mktemp("hub"), base_url="/user/ana/", token="only-in-this-test") as server:
+        yield server
+
+
+@contextmanager
+def _serving(home: Path, base_url: str = "/", token: str = "") -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = Server(f"http://127.0.0.1:{port}", home / "root", home / "server.log")
+    server = Server(f"http://127.0.0.1:{port}{base_url.rstrip('/')}", home / "root", home / "server.log", token)
     server.root.mkdir()
     with server.log.open("wb") as log:
         process = subprocess.Popen(
-            _server_command(port, server.root),
+            _server_command(port, server.root, base_url, token),
             env=_isolated_environment(home),
             stdin=subprocess.PIPE,
             stdout=log,
@@ -229,12 +253,12 @@ def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         _stop(process)
 
 
-def _server_command(port: int, root: Path) -> list[str]:
-    # An empty token is for this server on 127.0.0.1 in a test, never for learners.
+def _server_command(port: int, root: Path, base_url: str, token: str) -> list[str]:
     return [
         *(sys.executable, "-c", SERVE),
         *("--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
-        *("--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True"),
+        *(f"--ServerApp.base_url={base_url}", f"--IdentityProvider.token={token}"),
+        *([] if token else ["--ServerApp.disable_check_xsrf=True"]),
         *("--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly"),
         f"--ServerApp.root_dir={root}",
     ]
@@ -262,7 +286,7 @@ def _wait_until_up(server: Server, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"{server.url}/api/status", timeout=5):
+            with urllib.request.urlopen(f"{server.url}/api/status?token={server.token}", timeout=5):
                 return
         except OSError:
             time.sleep(0.1)
@@ -303,13 +327,25 @@ def context(browser: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest, context: Any, lab_server: Server) -> Iterator[Lab]:
+    yield from _one_page(request, context, lab_server)
+
+
+@pytest.fixture
+def lab_under_base_url(request: pytest.FixtureRequest, context: Any, server_under_base_url: Server) -> Iterator[Lab]:
+    """The same behind `/user/ana/`, logged in with the token."""
+    yield from _one_page(request, context, server_under_base_url)
+
+
+def _one_page(request: pytest.FixtureRequest, context: Any, server: Server) -> Iterator[Lab]:
     page = context.new_page()
-    lab = Lab(page, lab_server, request.node.name)
+    lab = Lab(page, server, request.node.name)
+    if server.token:
+        page.goto(f"{server.url}/lab?token={server.token}")  # logs in
     yield lab
     foreign = lab.foreign_requests()
     if foreign or any(request.node.stash.get(_failed, [])):
         lab.screenshot("failed")
-        shutil.copyfile(lab_server.log, REPORTS / f"{lab.name}-server.log")
+        shutil.copyfile(server.log, REPORTS / f"{lab.name}-server.log")
         (REPORTS / f"{lab.name}-console.log").write_text("\n".join(lab.console))
     page.evaluate("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.shutdown()")
     page.close()

@@ -3,20 +3,10 @@
 When one of these fails after an update of Netron, its page has changed: see tests/widgets/test_netron_viewer.py.
 """
 
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-
-import pytest
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Lab
-
-TOKEN = "only-in-this-test"
 
 MODEL = """
 import numpy as np
@@ -168,49 +158,6 @@ def test_without_the_proxy_the_frame_is_reached_directly(lab: "Lab") -> None:
     assert address
     assert "/proxy/" not in address
     assert_clean(lab)
-
-
-@pytest.fixture
-def lab_under_base_url(
-    request: pytest.FixtureRequest, context: Any, lab: "Lab", tmp_path_factory: pytest.TempPathFactory
-) -> Iterator["Lab"]:
-    """A second server as JupyterHub runs it: behind a prefix, and with a token."""
-    harness = sys.modules[type(lab).__module__]
-    home = tmp_path_factory.mktemp("hub")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = harness.Server(f"http://127.0.0.1:{port}/user/ana", home / "root", home / "server.log")
-    server.root.mkdir()
-    command = [part for part in harness._server_command(port, server.root) if "IdentityProvider.token" not in part]
-    with server.log.open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--ServerApp.base_url=/user/ana/", f"--IdentityProvider.token={TOKEN}"],
-            env=harness._isolated_environment(home),
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        _wait_until_up(f"{server.url}/api/status?token={TOKEN}")
-        page = context.new_page()
-        page.goto(f"{server.url}/lab?token={TOKEN}")  # logs in
-        yield type(lab)(page, server, f"{request.node.name}-hub")
-        page.close()
-    finally:
-        harness._stop(process)
-
-
-def _wait_until_up(url: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            assert time.monotonic() < deadline, f"JupyterLab did not start within {seconds} s"
-            time.sleep(0.1)
 
 
 def test_under_a_base_url_with_a_token_the_proxy_is_found(lab_under_base_url: "Lab") -> None:
