@@ -37,6 +37,15 @@ def run(quick=False):
     return [table]
 """,
     "broken": "def run(quick=False): raise OSError('no such orchard')",
+    "halfway": """
+from rich.table import Table
+
+def run(quick=False):
+    table = Table("kind", title="The first half")
+    table.add_row("medlar")
+    yield table
+    raise OSError("no second half")
+""",
     "_private": "raise AssertionError('not a benchmark')",
 }
 
@@ -59,7 +68,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
 
 
 def test_benchmarks_are_found_by_looking(bench) -> None:
-    assert benchmark_names() == ["apples", "broken"]
+    assert benchmark_names() == ["apples", "broken", "halfway"]
 
 
 def test_a_table_is_printed_under_the_machine_it_was_measured_on(bench) -> None:
@@ -103,10 +112,17 @@ def test_one_that_fails_is_named_and_the_others_still_run(bench) -> None:
     assert reports["apples"]["tables"][0]["rows"]
 
 
+def test_what_was_measured_before_it_failed_is_not_lost(bench) -> None:
+    result = bench("halfway")
+    assert result.exit_code == 1
+    assert "medlar" in result.stdout
+    assert "benchmark halfway could not run: OSError: no second half" in result.stderr
+
+
 def test_an_unknown_name_is_answered_with_the_names(bench) -> None:
     result = bench("pears")
     assert result.exit_code == 2
-    assert "there is no benchmark pears; there are apples, broken" in result.stderr
+    assert "there is no benchmark pears; there are apples, broken, halfway" in result.stderr
 
 
 def test_the_layers_are_compared_in_one_thread_and_the_threads_come_back() -> None:

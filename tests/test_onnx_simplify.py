@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -645,7 +648,44 @@ def test_report_as_data_and_as_tables(with_work: Path) -> None:
     text = console.export_text()
     assert "BatchNormalization" in text  # no name is cut off in 80 characters
     assert "opt. ms" in text
-    assert "the fastest of 21 on one thread" in " ".join(text.split())
+    assert "the fastest of 51 on one thread" in " ".join(text.split())
+
+
+def test_a_column_for_each_tool_fits_80_characters_with_their_names_and_the_numbers_whole() -> None:
+    from rich.console import Console
+
+    ops = {"BatchNormalization": 345, "com.microsoft::SkipLayerNormalization": 1}
+    rest = [Outcome(tool, {"BatchNormalization": 345 - at}) for at, tool in enumerate(TOOLS, 1)]
+    report = SimplifyReport("net.onnx", (Outcome("original", ops), *rest))
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(report.tables()[1])
+    words = console.export_text().split()
+    for tool in ("original", *TOOLS):
+        assert set(tool.split()) <= set(words)
+    assert {"BatchNormalization", "(microsoft)", *(str(345 - at) for at in range(8))} <= set(words)
+
+
+def test_the_time_of_a_tool_is_without_importing_it(
+    with_work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(1)")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(source: Path, target: Path) -> None:
+        import_module("slow_to_import")
+        target.write_bytes(load_model(source).SerializeToString())
+
+    monkeypatch.setitem(TOOLS, "slow", tools_module.Tool("slow", "", write, module="slow_to_import"))
+    outcome = simplify_report(with_work, tools=["slow"]).outcomes[1]
+    assert outcome.error == ""
+    assert outcome.tool_ms is not None
+    assert outcome.tool_ms < 500
+
+
+def test_a_tool_that_is_not_installed_says_so(with_work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxslim", None)
+    (outcome,) = simplify_report(with_work, tools=["onnxslim"]).outcomes[1:]
+    assert outcome.error.startswith("onnxslim gives up: ModuleNotFoundError: import of onnxslim halted")
 
 
 def test_where_no_tool_changes_anything_there_is_no_empty_table() -> None:

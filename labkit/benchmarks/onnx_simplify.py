@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,30 +20,39 @@ SIZES = {"batch": 8, "num_tokens": 64, "height": 64, "width": 64}
 MODELS = ("residual", "transformer", "detector")
 
 
-def run(quick: bool = False) -> list[Table]:
+def run(quick: bool = False) -> Iterator[Table]:
     """Tables of ratios for the samples as the exporter leaves them with its own optimizer off: most is left to do."""
     models = MODELS[:1] if quick else MODELS
     tools = ("labkit", "onnxslim", "ort basic") if quick else None
     with tempfile.TemporaryDirectory(prefix="labkit-bench-") as folder:
         paths = {name: _write(name, Path(folder)) for name in models}
-        reports = [_report(name, path, tools) for name, path in paths.items()]
-        return [*map(tool_table, reports), session_table(paths, repeats=3 if quick else 11)]
+        for name, path in paths.items():
+            yield tool_table(_report(name, path, tools))
+        yield session_table(paths, repeats=3 if quick else 11)
 
 
 def tool_table(report: SimplifyReport) -> Table:
     """Each tool on one model: what it costs, and the runs of what it leaves, fastest of many, one thread."""
-    table = Table(title=f"{report.model}: {report.original.num_nodes} nodes; times are ratios to the original's")
+    original = report.original
+    table = Table(title=f"{report.model} as exported, not optimized: {original.num_nodes} nodes{_run_of(original)}")
+    table.caption = (
+        "simplifying takes as long as so many runs of the original; a run: its time over the original's, as the graph "
+        "stands, and after ONNX Runtime has optimized both"
+    )
     table.add_column("tool")
-    for column in ("nodes left", "simplifying / a run", "a run", "a run, ONNX Runtime optimizes both"):
+    for column in ("nodes left", "simplifying, runs", "a run, ratio", "the same, optimized"):
         table.add_column(column, justify="right")
     for outcome in report.outcomes:
-        table.add_row(outcome.tool, *([outcome.error] if outcome.error else _cells(outcome, report.original)))
+        table.add_row(outcome.tool, *([outcome.error] if outcome.error else _cells(outcome, original)))
     return table
 
 
 def session_table(paths: dict[str, Path], repeats: int) -> Table:
     """Opening a session at each level, over opening it with no optimization."""
-    table = Table(title="Opening a session: the fastest, and its ratio to level none")
+    table = Table(
+        title="Opening a session in ONNX Runtime, by optimization level",
+        caption=f"the fastest of {repeats} on one thread, and in brackets its ratio to level none",
+    )
     table.add_column("model")
     for level in LEVELS:
         table.add_column(level, justify="right")
@@ -51,6 +61,10 @@ def session_table(paths: dict[str, Path], repeats: int) -> Table:
         fastest = {level: timing.min_ms for level, timing in compare(calls, repeats=repeats).timings.items()}
         table.add_row(name, *(f"{ms:.1f} ms ({ms / fastest['none']:.2f})" for ms in fastest.values()))
     return table
+
+
+def _run_of(original: Outcome) -> str:
+    return "" if original.run_ms is None else f", a run of {original.run_ms:.2f} ms"
 
 
 def _write(name: str, folder: Path) -> Path:

@@ -41,7 +41,7 @@ def bench(names: tuple[str, ...], quick: bool, as_json: bool) -> None:
 
 
 def benchmark_names() -> list[str]:
-    """The modules in labkit/benchmarks, each with a `run(quick)` that returns tables."""
+    """The modules in labkit/benchmarks, each with a `run(quick)` that returns tables, or yields them one by one."""
     found = (module.name for module in pkgutil.iter_modules(labkit.benchmarks.__path__))
     return sorted(name for name in found if not name.startswith("_"))
 
@@ -55,25 +55,25 @@ def _chosen(names: tuple[str, ...]) -> list[str]:
 
 
 def _run(name: str, quick: bool, as_json: bool) -> dict[str, Any]:
-    """One benchmark's report. One that fails says why on stderr, and the others still run."""
+    """One benchmark's report, each table printed as it is made. One that fails says why on stderr; the others run."""
+    report: dict[str, Any] = {"name": name, "error": None, "tables": []}
     try:
-        tables: list[Table] = import_module(f"labkit.benchmarks.{name}").run(quick=quick)
+        for table in import_module(f"labkit.benchmarks.{name}").run(quick=quick):
+            report["tables"].append(_as_data(table))
+            if not as_json:
+                _print(table)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        click.echo(f"benchmark {name} could not run: {reason}", err=True)
-        return {"name": name, "error": reason, "tables": []}
-    if not as_json:
-        _print(tables)
-    return {"name": name, "error": None, "tables": [_as_data(table) for table in tables]}
+        report["error"] = f"{type(error).__name__}: {error}"
+        click.echo(f"benchmark {name} could not run: {report['error']}", err=True)
+    return report
 
 
-def _print(tables: list[Table]) -> None:
+def _print(table: Table) -> None:
     from rich.console import Console
 
     # Into a file or a pipe, no line is broken to fit a terminal that is not there.
     console = Console() if sys.stdout.isatty() else Console(width=200)
-    for table in tables:
-        console.print(table)
+    console.print(table)
 
 
 def _as_data(table: Table) -> dict[str, Any]:

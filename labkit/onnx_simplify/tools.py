@@ -15,6 +15,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import psutil
@@ -28,12 +29,21 @@ class ToolError(RuntimeError):
 
 @dataclass(frozen=True)
 class Tool:
-    """A simplifier: what it is, how it makes one file of another, and how many times the model's size it takes."""
+    """A simplifier: what it is, how it makes one file of another, how much memory it takes over the model's size.
+
+    module: what it imports.
+    """
 
     name: str
     what: str
     write: Callable[[Path, Path], None]
     times_memory: float = 6.0
+    module: str = ""
+
+    def load(self) -> None:
+        """Imports what the tool needs, which may take longer than simplifying; one that is missing is told by `run`."""
+        with contextlib.suppress(Exception), _quiet():
+            import_module(self.module or __name__)
 
     def run(self, source: Path, target: Path) -> None:
         """Writes the simplified model; what the tool prints goes nowhere. Raises ToolError, and then leaves nothing.
@@ -112,10 +122,10 @@ def _onnxruntime(level: str) -> Callable[[Path, Path], None]:
 TOOLS: dict[str, Tool] = {
     tool.name: tool
     for tool in (
-        Tool("labkit", "the passes of this package", _labkit),
-        Tool("exporter", "the optimizer of torch.onnx.export (onnxscript)", _exporter, times_memory=2),
-        Tool("onnxsim", "onnx-simplifier", _onnxsim, times_memory=8),
-        Tool("onnxslim", "OnnxSlim", _onnxslim, times_memory=8),
+        Tool("labkit", "the passes of this package", _labkit, module="labkit.onnx_simplify.simplify"),
+        Tool("exporter", "the optimizer of torch.onnx.export (onnxscript)", _exporter, 2, "onnxscript.optimizer"),
+        Tool("onnxsim", "onnx-simplifier", _onnxsim, 8, "onnxsim"),
+        Tool("onnxslim", "OnnxSlim", _onnxslim, 8, "onnxslim"),
         Tool("ort basic", "ONNX Runtime, level basic: the result is standard ONNX", _onnxruntime("basic"), 3),
         Tool(
             "ort extended", "ONNX Runtime, level extended: with fused operators of its own", _onnxruntime("extended"), 3
