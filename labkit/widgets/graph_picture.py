@@ -323,6 +323,7 @@ def _bars(models: Sequence[tuple[str, onnx.ModelProto]]) -> Figure:
         axes.bar_label(bars, padding=3, fontsize=8)
     axes.set_yticks(range(len(types)), types)
     axes.tick_params(axis="y", length=0)
+    axes.locator_params(axis="x", integer=True)  # half a node is none
     axes.invert_yaxis()
     axes.set_xlabel(
         f"nodes by type; {len(types)} of {len(differ)} types" if len(types) < len(differ) else "nodes by type"

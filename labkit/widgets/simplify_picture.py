@@ -46,6 +46,7 @@ def _draw_bars(axes: Axes, made: list[Outcome]) -> None:
     )
     axes.bar_label(bars, padding=2)
     axes.set_ylabel("nodes")
+    axes.locator_params(axis="y", integer=True)  # half a node is none
     axes.set_ylim(0, 1.18 * max(outcome.num_nodes for outcome in made))
     axes.set_xlim(-0.55, len(made) - 0.45)
 

@@ -105,6 +105,7 @@ def test_a_change_that_the_drawing_would_not_show_becomes_bars_the_most_changed_
         "after: 5 nodes",
     ]
     assert "1 folded into constants (Constant 1)" in sentence
+    assert all(tick.is_integer() for tick in figure.axes[0].get_xticks().tolist())
 
 
 def test_values_read_only_inside_subgraphs_are_connected() -> None:

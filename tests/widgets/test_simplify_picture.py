@@ -29,3 +29,4 @@ def test_bars_and_cells_hold_the_counts() -> None:
 def test_where_nothing_changed_there_are_only_bars() -> None:
     figure, _sentence = draw_report(SimplifyReport("net.onnx", (LABKIT, Outcome("onnxslim", LABKIT.ops, 800))))
     assert len(figure.axes) == 1
+    assert all(tick.is_integer() for tick in figure.axes[0].get_yticks().tolist())
