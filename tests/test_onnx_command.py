@@ -176,7 +176,9 @@ def test_bad_input_is_one_sentence(net: Path, verb: str, content: bytes | str | 
     ("arguments", "said"),
     [
         (["report", "NET", "--dim", "batch=2"], "no symbolic dimension 'batch'; it has b"),
-        (["report", "NET", "--dim", "b"], "--dim is NAME=SIZE, as batch=8; got 'b'"),
+        (["report", "NET", "--dim", "b"], "--dim is NAME=SIZE, as batch=8, and at least 1; got 'b'"),
+        (["report", "NET", "--dim", "b=0"], "--dim is NAME=SIZE, as batch=8, and at least 1; got 'b=0'"),
+        (["sample", "digits", "."], ". is a folder: name the file to write in it"),
         (["report", "NET", "--tool", "magic"], "no tool 'magic'; there is labkit"),
         (["sample", "resnet"], "no sample 'resnet'; there is digits"),
     ],

@@ -185,6 +185,9 @@ def test_an_output_that_cannot_be_written_is_one_sentence(net, tmp_path, monkeyp
         (("--profile", "x=1xtwo"), "a size must be a whole number"),
         (("--profile", BOUNDS, "--profile", BOUNDS), "--profile is given twice for x"),
         (("--workspace", "much"), "--workspace is a number of bytes, like 536870912 or 512MiB"),
+        (("--cache-limit", "2GB"), "--cache-limit is for --cache"),
+        (("--cache", "plans", "--cache-limit", "0"), "--cache-limit is at least 1 byte"),
+        (("--cache", "plans", "--cache-limit", "lots"), "--cache-limit is a number of bytes"),
     ],
 )
 def test_wrong_use_is_explained(net, arguments, message):
@@ -198,6 +201,39 @@ def test_a_calibration_file_that_is_none_is_explained(net, tmp_path):
     result = run("build", net, "--profile", BOUNDS, "--int8", "--calibration", tmp_path / "data.npz")
     assert result.exit_code == 2
     assert "is not an .npz file" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch"), [((6, 1, 8, 8), "4x1x8x8"), ((6, 3, 8), "4x3x8"), ((6, 3, 8, 8, 1), "4x3x8x8x1")]
+)
+def test_calibration_data_of_another_shape_is_one_sentence(net, tmp_path, shape, batch):
+    np.savez(tmp_path / "data.npz", x=np.ones(shape, np.float32))
+    result = run("build", net, "--profile", BOUNDS, "--int8", "--calibration", tmp_path / "data.npz")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert f"calibration batch 0 of 'x' is {batch}, the model takes ?x3x8x8" in result.stderr
+
+
+def test_the_least_recently_used_plan_goes_when_the_cache_is_full(net, tmp_path):
+    folder = tmp_path / "plans"
+    first = report("build", net, "--profile", "x=1x3x8x8", "--cache", folder)
+    for batch in (2, 3):
+        limit = ("--cache-limit", str(int(2.5 * first["plan_bytes"])))
+        report("build", net, "--profile", f"x={batch}x3x8x8", "--cache", folder, *limit)
+    hits = [report("build", net, "--profile", f"x={batch}x3x8x8", "--cache", folder)["hit"] for batch in (3, 2, 1)]
+    assert hits == [True, True, False]
+
+
+def test_a_plan_that_went_nowhere_is_no_success(net, tmp_path):
+    """A cache may be full while the build itself succeeds: with no --output nothing would be left of it."""
+    full = ("--cache", tmp_path / "plans", "--cache-limit", "1KB")
+    result = run("build", net, "--profile", BOUNDS, *full)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "the plan was built but could not be kept: it has" in result.stderr
+    told = report("build", net, "--profile", BOUNDS, *full, "--output", tmp_path / "net.plan")
+    assert "the cache may hold 1,000" in told["not_kept"]
+    assert (tmp_path / "net.plan").stat().st_size == told["plan_bytes"]
 
 
 @pytest.mark.parametrize(

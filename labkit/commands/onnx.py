@@ -66,7 +66,7 @@ def report(
     if as_json:
         click.echo(found.to_json())
         return
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=110)  # into a file or a pipe
     for table in found.tables():
         console.print(table)
 
@@ -137,24 +137,27 @@ def sample(name: str | None, path: Path | None, static: bool, exporter: str, raw
             return
         if name not in SAMPLES:
             raise ValueError(f"no sample {name!r}; there is {', '.join(SAMPLES)}")
+        from rich.console import Console
+
         from labkit.onnx_export import export_onnx
 
         chosen = SAMPLES[name]
-        exported = export_onnx(
-            chosen.build(),
-            chosen.example(),
-            path or Path(f"{name}.onnx"),
-            None if static else chosen.dynamic,
-            exporter=exporter,
-            optimize=not raw,
-        )
+        with Console(stderr=True).status(f"making {name}: {chosen.what}"):
+            exported = export_onnx(
+                chosen.build(),
+                chosen.example(),
+                path or Path(f"{name}.onnx"),
+                None if static else chosen.dynamic,
+                exporter=exporter,
+                optimize=not raw,
+            )
     click.echo(str(exported))
 
 
 def _named_size(text: str) -> tuple[str, int]:
     name, equals, size = text.partition("=")
-    if not name or not equals or not size.isdecimal():
-        raise ValueError(f"--dim is NAME=SIZE, as batch=8; got {text!r}")
+    if not name or not equals or not size.isdecimal() or not int(size):  # with nothing in it, all outputs are equal
+        raise ValueError(f"--dim is NAME=SIZE, as batch=8, and at least 1; got {text!r}")
     return name, int(size)
 
 
@@ -175,6 +178,8 @@ def _check_folder(path: Path | None) -> None:
     """Said before the work is done, and not after."""
     if path is not None and not path.parent.is_dir():
         raise ValueError(f"there is no folder {path.parent} to write {path.name} into")
+    if path is not None and path.is_dir():
+        raise ValueError(f"{path} is a folder: name the file to write in it")
 
 
 def _wait_for_interrupt() -> None:

@@ -41,7 +41,11 @@ def _model_arguments(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--int8", is_flag=True, help="Quantize Conv, MatMul and Gemm in the graph."),
         click.option("--fp16", is_flag=True, help="Convert the graph to float16."),
         click.option(
-            "--profile", "profiles", multiple=True, metavar="INPUT=MIN,OPT,MAX", help="For each dynamic input."
+            "--profile",
+            "profiles",
+            multiple=True,
+            metavar="INPUT=MIN,OPT,MAX",
+            help="For each dynamic input; or one shape for all three.",
         ),
         click.argument("model", type=click.Path()),
     ):
@@ -53,29 +57,36 @@ def _model_arguments(command: Callable[..., None]) -> Callable[..., None]:
 @_model_arguments
 @click.option("--output", type=click.Path(dir_okay=False), help="The plan; default: MODEL with .plan, if no --cache.")
 @click.option("--cache", "cache_folder", type=click.Path(file_okay=False), help="Keep plans here, and build only once.")
+@click.option("--cache-limit", metavar="BYTES", help="Of --cache, like 2GB (default 10GB); the longest unused go.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was built as JSON.")
-def build(model: str, output: str | None, cache_folder: str | None, as_json: bool, **asked: Any) -> None:
+def build(
+    model: str, output: str | None, cache_folder: str | None, cache_limit: str | None, as_json: bool, **asked: Any
+) -> None:
     """Build the plan of MODEL.onnx; exit code 1 when TensorRT refuses, with its reasons and what to try.
 
+    \b
     labkit trt build net.onnx --profile x=1x3x32x32,8x3x32x32,64x3x32x32 --fp16 --target SM86
     """
     from labkit.tensorrt import flavour
     from labkit.tensorrt.entry import write_atomically
 
     profile, options = _asked(**asked)
+    max_bytes = _cache_limit(cache_folder, cache_limit)
     path = Path(output) if output else None if cache_folder else Path(model).with_suffix(".plan")
     if path and not path.parent.is_dir():  # said before a build that may take minutes
         _fail(f"no plan was built: there is no folder {path.parent} to write {path.name} into", as_json)
     with _one_sentence(as_json):
         start = perf_counter()
         with _progress_bar() as on_progress:
-            served = _served(model, profile, options, cache_folder, on_progress)
+            served = _served(model, profile, options, cache_folder, max_bytes, on_progress)
         elapsed_ms = (perf_counter() - start) * 1e3
         if path:
             try:
                 write_atomically(path, served.plan)
             except OSError as error:
                 _fail(f"the plan was built but could not be written to {path}: {error.strerror}", as_json)
+        elif served.not_kept:
+            _fail(f"the plan was built but could not be kept: {served.not_kept}; --output writes it to a file", as_json)
         report = {
             "plan": str(path) if path else None,
             "plan_bytes": len(served.plan),
@@ -143,11 +154,27 @@ def _asked(
     return dict(parsed), options
 
 
-def _parse_bytes(text: str) -> int:
+def _cache_limit(cache_folder: str | None, text: str | None) -> int:
+    from labkit.tensorrt.cache import DEFAULT_MAX_BYTES
+
+    if text is None:
+        return DEFAULT_MAX_BYTES
+    if not cache_folder:
+        raise click.UsageError("--cache-limit is for --cache")
+    try:
+        max_bytes = _parse_bytes(text, "--cache-limit")
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if not max_bytes:
+        raise click.UsageError("--cache-limit is at least 1 byte")
+    return max_bytes
+
+
+def _parse_bytes(text: str, option: str = "--workspace") -> int:
     match = re.fullmatch(r"(\d+)\s*([kmg]i?b)?", text.strip(), re.IGNORECASE)
     if not match:
         raise ValueError(
-            f"--workspace is a number of bytes, like 536870912 or 512MiB (2^20) or 512MB (10^6), got {text!r}"
+            f"{option} is a number of bytes, like 536870912 or 512MiB (2^20) or 512MB (10^6), got {text!r}"
         )
     return int(match[1]) * _UNITS[(match[2] or "").upper()]
 
@@ -170,13 +197,18 @@ def _batches(path: str, batch: int | None) -> list[dict[str, Any]]:
 
 
 def _served(
-    model: str, profile: Profile, options: PlanOptions, cache_folder: str | None, on_progress: OnProgress
+    model: str,
+    profile: Profile,
+    options: PlanOptions,
+    cache_folder: str | None,
+    max_bytes: int,
+    on_progress: OnProgress,
 ) -> Served:
     from labkit.tensorrt import PlanCache, PlanRequest, Served
     from labkit.tensorrt.build import build
 
     if cache_folder:
-        return PlanCache(cache_folder).serve(model, profile, on_progress=on_progress, **options)
+        return PlanCache(cache_folder, max_bytes).serve(model, profile, on_progress=on_progress, **options)
     request = PlanRequest.of(model, profile, **options)
     built = build(request, on_progress)
     return Served(built.plan, request.key, False, "no cache was asked", built.warnings)

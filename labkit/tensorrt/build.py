@@ -178,7 +178,10 @@ def _profile(request: PlanRequest, builder: Any, network: Any) -> Any:
     takes_values = {each.name for each in inputs if each.is_shape_tensor}
     for name, (low, opt, high) in request.profile.items():
         bound = profile.set_shape_input if name in takes_values else profile.set_shape
-        bound(name, low, opt, high)
+        try:
+            bound(name, low, opt, high)
+        except RuntimeError as error:  # of the bindings, for sizes of 2^31 and more
+            raise BuildError(f"from {request.model.name}", [f"profile of {name!r}: {error}"]) from error
     return profile
 
 

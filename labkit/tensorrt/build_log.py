@@ -49,10 +49,11 @@ def parser_reasons(parser: Any) -> tuple[str, ...]:
 
 
 def _parser_reason(error: Any) -> str:
-    node = f"node {error.node_name()!r} ({error.node_operator()})" if error.node_operator() else ""
+    name = repr(error.node_name()) if error.node_name() else f"number {error.node()}"  # counted from 0
+    node = f"node {name} ({error.node_operator()})" if error.node_operator() else ""
     text = error.desc()
     # Its words for "I do not know this": a bare `false`, or the search for a plugin of that name.
-    if node and (text == "false" or "Plugin not found" in text):
+    if node and (text == "false" or "Plugin not found" in text or "not found in plugin registry" in text):
         return f"TensorRT has no importer for operator {error.node_operator()}, which {node} uses."
     telling = [line for line in text.splitlines() if not line.startswith("Invalid Node")]
     reasons = readable_reasons(telling or [text])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from labkit.tensorrt.errors import BuildError
 from labkit.tensorrt.model import ModelFile
+from labkit.tensorrt.profile import format_shape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def batches_for(model: ModelFile, batches: Sequence[Batch]) -> tuple[dict[str, np.ndarray], ...]:
     """The batches as the model takes them: its own inputs, its own dtypes, contiguous.
 
-    Raises BuildError for a batch that lacks an input or has one too many, and for values that are not finite.
+    Raises BuildError for a batch that lacks an input or has one too many, for shapes that the model does not take,
+    and for values that are not finite.
     """
     import numpy as np
 
@@ -36,6 +38,13 @@ def batches_for(model: ModelFile, batches: Sequence[Batch]) -> tuple[dict[str, n
             raise BuildError(
                 f"from {model.name}", [f"calibration batch {number} does not fit the inputs: {error}."]
             ) from error
+        for each in model.inputs:
+            if not _fits(arrays[each.name].shape, each.shape):
+                came, takes = format_shape(arrays[each.name].shape), format_shape(each.shape or ())
+                raise BuildError(
+                    f"from {model.name}",
+                    [f"calibration batch {number} of {each.name!r} is {came}, the model takes {takes}."],
+                )
         if bad := [name for name, array in arrays.items() if not _finite(array)]:
             raise BuildError(f"from {model.name}", [f"calibration batch {number} of {bad[0]!r} holds NaN or infinity."])
         fitting.append(arrays)
@@ -53,6 +62,15 @@ def digest(batches: Iterable[Batch]) -> str | None:
         sha256.update(b"end of batch;")
         empty = False
     return None if empty else sha256.hexdigest()
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> bool:
+    """Whether the model takes this shape: its rank, its fixed sizes, and at least 1 where it is free."""
+    if wanted is None:
+        return True
+    return len(shape) == len(wanted) and all(
+        size == fixed if fixed is not None else size > 0 for size, fixed in zip(shape, wanted, strict=True)
+    )
 
 
 def _finite(array: np.ndarray) -> bool:

@@ -91,6 +91,10 @@ ADVICE: tuple[tuple[str, str], ...] = (
         "write the operator in terms of ones that TensorRT knows, cut that part off and run it outside, or load a "
         "plugin that implements it.",
     ),
+    (
+        "Failed to convert ONNX date type",
+        "TensorRT computes with numbers only: do what works on text, or on another such type, outside of this graph.",
+    ),
     ("within workspace limit", "raise workspace_bytes, or leave it out: the default is all that there is."),
     ("workspace memory greater than 0", "raise workspace_bytes, or leave it out."),
     (

@@ -62,11 +62,15 @@ def converted(model: ModelFile, precision: Precision, batches: Sequence[Batch] =
         raise BuildError(
             f"from {model.name}", [f"a model of {num_bytes(graph):,} bytes cannot be read in memory at once."]
         )
-    if precision == "fp16":
-        return _fp16(graph)
-    if precision == "int8":
-        return _int8(model, graph, batches)
-    return graph
+    try:
+        return {"fp32": lambda: graph, "fp16": lambda: _fp16(graph), "int8": lambda: _int8(model, graph, batches)}[
+            precision
+        ]()
+    except BuildError:
+        raise
+    except Exception as error:  # the converters and ONNX Runtime share no class of exceptions
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise BuildError(f"from {model.name}", [f"it cannot be converted to {precision}: {first}"]) from error
 
 
 def _fp16(graph: onnx.ModelProto) -> onnx.ModelProto:

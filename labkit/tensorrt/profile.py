@@ -14,6 +14,8 @@ Shape = tuple[int, ...]
 Bounds = tuple[Shape, Shape, Shape]
 Profile = Mapping[str, Sequence[Sequence[Number]]]
 BOUNDS = ("min", "opt", "max")
+MAX_RANK = 8
+MAX_SIZE = 2**63 - 1
 
 
 def canonical_profile(profile: Profile | None) -> dict[str, Bounds]:
@@ -85,14 +87,15 @@ def parse_profile(text: str) -> tuple[str, Bounds]:
     return name, (low, opt, high)
 
 
-def format_shape(shape: Iterable[int]) -> str:
-    """(8, 3, 32, 32) -> "8x3x32x32"; a scalar's () -> "scalar", as trtexec says it."""
-    return "x".join(map(str, shape)) or "scalar"
+def format_shape(shape: Iterable[int | None]) -> str:
+    """(8, 3, 32, 32) -> "8x3x32x32", a free size as "?"; a scalar's () -> "scalar", as trtexec says it."""
+    return "x".join("?" if size is None else str(size) for size in shape) or "scalar"
 
 
 def _bounds(name: str, shapes: Sequence[Sequence[Number]]) -> Bounds:
     try:
         low, opt, high = (tuple(whole_number(size, "a size", at_least=0) for size in shape) for shape in shapes)
+        _check_limits((low, opt, high))
     except QuantityError as error:
         raise BuildError(f"with this profile of {name!r}", [str(error)]) from error
     except (TypeError, ValueError):
@@ -101,6 +104,14 @@ def _bounds(name: str, shapes: Sequence[Sequence[Number]]) -> Bounds:
             [f"expected (min, opt, max) like ((1, 3), (8, 3), (64, 3)), got {shapes!r}."],
         ) from None
     return low, opt, high
+
+
+def _check_limits(bounds: Bounds) -> None:
+    """What TensorRT's own shapes cannot hold: its bindings would say so in C++ types."""
+    if any(len(shape) > MAX_RANK for shape in bounds):
+        raise QuantityError(f"a shape has at most {MAX_RANK} sizes in TensorRT, got {max(map(len, bounds))}.")
+    if (largest := max((size for shape in bounds for size in shape), default=0)) > MAX_SIZE:
+        raise QuantityError(f"a size is at most {MAX_SIZE:,} in TensorRT, got {largest:,}.")
 
 
 def _only_restates(given: ModelInput, shapes: Bounds) -> bool:
@@ -112,7 +123,7 @@ def _parse_shape(text: str, whole: str) -> Shape:
     try:
         return tuple(parse_whole_number(size, "a size", at_least=0) for size in text.lower().split("x"))
     except QuantityError as error:
-        raise ValueError(f"{error} (in {whole!r})") from None
+        raise ValueError(f"{str(error).rstrip('.')}, in {whole!r}") from None
 
 
 def _quoted(names: Iterable[str]) -> str:

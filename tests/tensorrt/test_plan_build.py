@@ -100,6 +100,18 @@ def test_impossible_profiles_are_refused_in_the_builders_words(net, bounds, reas
     assert "/_src/" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("largest", "reason"),
+    [
+        ((2**63, 3, 8, 8), "a size is at most 9,223,372,036,854,775,807 in TensorRT, got 9,223,372,036,854,775,808."),
+        ((2**31, 3, 8, 8), "profile of 'x': Shape provided for max is inconsistent with other shapes."),
+        ((1,) * 9, "a shape has at most 8 sizes in TensorRT, got 9."),
+    ],
+)
+def test_a_shape_that_the_bindings_cannot_hold_is_refused_in_a_sentence(net, largest, reason):
+    assert reason in str(refusal(net, {"x": ((1, 3, 8, 8), (4, 3, 8, 8), largest)}))
+
+
 def test_what_the_builder_would_ignore_is_refused_before(net, profile):
     error = refusal(net, {**profile, "input": profile["x"]})
     assert str(error) == "No plan from net.onnx: the profile names 'input', but the inputs of the model are 'x'."
@@ -143,6 +155,24 @@ def test_an_unknown_operator_is_named_with_its_node(make_graph, domain):
         [helper.make_node("Foo", ["x"], ["y"], "strange", domain=domain)], [info("x", [2])], [info("y", [2])]
     )
     assert "no importer for operator Foo, which node 'strange' (Foo) uses" in str(refusal(path, None))
+
+
+def test_a_node_with_no_name_is_named_by_its_number(make_graph):
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Foo", ["r"], ["y"])]
+    path = make_graph(nodes, [info("x", [2])], [info("y", [2])])
+    assert "operator Foo, which node number 1 (Foo) uses" in str(refusal(path, None))
+
+
+def test_an_operator_whose_plugin_is_not_shipped_is_named(make_graph):
+    found = helper.make_tensor_value_info("y", TensorProto.INT64, [1, None])
+    path = make_graph([helper.make_node("NonZero", ["x"], ["y"], "nonzero")], [info("x", [2])], [found])
+    assert "no importer for operator NonZero, which node 'nonzero' (NonZero) uses" in str(refusal(path, None))
+
+
+def test_text_is_no_input_for_tensorrt(make_graph):
+    words = [helper.make_tensor_value_info(name, TensorProto.STRING, [2]) for name in ("x", "y")]
+    path = make_graph([helper.make_node("Identity", ["x"], ["y"])], words[:1], words[1:])
+    assert "TensorRT computes with numbers only" in str(refusal(path, None))
 
 
 def test_an_operator_of_onnx_that_tensorrt_lacks_is_named(make_graph):

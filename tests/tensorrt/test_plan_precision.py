@@ -14,6 +14,11 @@ import labkit.tensorrt as lt
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
+def border():
+    """x and y as inputs and outputs of a graph, of one shape."""
+    return [[helper.make_tensor_value_info(name, FLOAT, ["N", 3, 8, 8])] for name in ("x", "y")]
+
+
 @pytest.fixture(scope="module")
 def samples():
     return np.random.default_rng(1).normal(size=(64, 3, 8, 8)).astype(np.float32)
@@ -171,8 +176,30 @@ def test_the_model_and_the_callers_logging_are_left_alone(make_net, tmp_path, sa
         ({"input": [1.0]}, r"calibration batch 0 holds \['input'\], the inputs of the model are \['x'\]"),
         ([{"x": np.full((1, 3, 8, 8), np.nan)}], "calibration batch 0 of 'x' holds NaN or infinity"),
         ([{"x": "words"}], "calibration batch 0 does not fit the inputs"),
+        ([{"x": np.ones((4, 1, 8, 8))}], r"calibration batch 0 of 'x' is 4x1x8x8, the model takes \?x3x8x8"),
+        ([{"x": np.ones((0, 3, 8, 8))}], r"calibration batch 0 of 'x' is 0x3x8x8, the model takes \?x3x8x8"),
     ],
 )
 def test_calibration_data_that_does_not_fit_is_refused(net, profile, data, message):
     with pytest.raises(lt.BuildError, match=message):
         lt.build_plan(net, profile, precision="int8", calibration=data)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_graph_that_cannot_be_converted_is_told(make_graph, tmp_path, precision, monkeypatch):
+    def give_up(*arguments):
+        raise RuntimeError("this is beyond me\nand here is where")
+
+    monkeypatch.setattr(f"labkit.tensorrt.precision._{precision}", give_up)
+    path = make_graph([helper.make_node("Relu", ["x"], ["y"])], *border())
+    with pytest.raises(lt.BuildError, match=f"it cannot be converted to {precision}: this is beyond me") as raised:
+        lt.convert_precision(path, tmp_path / "out.onnx", precision)
+    assert "and here is where" not in str(raised.value)
+
+
+def test_an_operator_that_onnx_runtime_lacks_cannot_be_calibrated(make_graph, samples):
+    strange = helper.make_node("Foo", ["x"], ["y"], "strange", domain="my.ops")
+    path = make_graph([strange], *border())
+    profile = {"x": [(1, 3, 8, 8)] * 3}
+    with pytest.raises(lt.BuildError, match=r"it cannot be converted to int8: .*Foo"):
+        lt.build_plan(path, profile, precision="int8", calibration={"x": samples})
