@@ -48,9 +48,11 @@ RUN set -eu; \
     rm -rf .venv/install.log
 
 COPY --chown=${UID} . .
-# The settings of a first start without pop-ups, and the marks that tell make that its environment is there.
+# The settings of a first start without pop-ups, the simulator's compiled loop, and the marks that tell make that its
+# environment is there.
 RUN set -eu; \
     .venv/bin/labkit lab --prepare; \
+    .venv/bin/python -c 'from labkit.serving import load_compiled; load_compiled()'; \
     touch .venv/.ready .venv/.ready-dev
 
 ARG COMMIT=""

@@ -50,3 +50,6 @@ if ! .venv/bin/python -m pip install -c constraints.txt -e ".[${extras}]" >"$log
     fi
     exit 1
 fi
+
+# The simulator's loop is compiled once: here, so that nobody waits for it in a lab. Without this it compiles itself.
+.venv/bin/python -c 'from labkit.serving import load_compiled; load_compiled()' >>"$log" 2>&1 || true

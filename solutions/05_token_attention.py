@@ -492,8 +492,9 @@ lab.card("TokenTable")
 # | `slots(row)` | the slots in token order, an integer array (num_tokens,) | |
 #
 # `append` and `finish` raise ValueError for a row that holds no request. Nothing is ever half done. An answer of
-# `slots` stays as it was given, whatever comes later. No request grows past `max_len`. **Given.** `allocator`, any that keeps the contract above: the check brings its own, which gives slots
-# out in no order, and in whose scripts `("elsewhere", n)` means that somebody else takes n slots.
+# `slots` stays as it was given, whatever comes later. No request grows past `max_len`. **Given.** `allocator`, any that
+# keeps the contract above: the check brings its own, which gives slots out in no order, and in whose scripts
+# `("elsewhere", n)` means that somebody else takes n slots.
 
 # %%
 class TokenTable:

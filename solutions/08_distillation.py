@@ -586,9 +586,9 @@ for batch in (1, 512):
     if batch == 1:
         speed_for_one = 1 / timings.ratios["student"]
 
-print(f"{'':24} {'teacher':>16} {'student':>16}")
+print(f"{'':26} {'teacher':>16} {'student':>16}")
 for quantity, value in rows["student"].items():
-    print(f"{quantity:24} {rows['teacher'][quantity]:>16} {value:>16}")
+    print(f"{quantity:26} {rows['teacher'][quantity]:>16} {value:>16}")
 lab.reconcile("speed of the student for one image, against the teacher's", speed_for_one)
 
 # %% [markdown]

@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -20,6 +20,7 @@ import click
 from labkit.router import POLICIES, AdmissionPolicy, Request, RequestError, make_policy
 from labkit.router._arguments import whole
 from labkit.serving import (
+    COMPILED_FROM,
     MAX_CAPACITY,
     WORKLOADS,
     SimulationResult,
@@ -28,6 +29,7 @@ from labkit.serving import (
     TraceError,
     goodput_per_s,
     latency_s,
+    load_compiled,
     makespan_s,
     mean_use,
     read_trace,
@@ -190,10 +192,22 @@ def _blamed_on(file: str) -> Iterator[None]:
 
 
 def _timed_run(trace: Trace, capacity: int, policy: AdmissionPolicy) -> _Run:
+    if trace.num_requests >= COMPILED_FROM:
+        with _loading():
+            load_compiled()  # before the clock: what is said of requests per second is of the simulation
     with _progress(trace.num_requests) as progress:
         start = time.perf_counter()
         result = simulate(trace, capacity, policy, progress=progress)
         return _Run(result, time.perf_counter() - start)
+
+
+def _loading() -> AbstractContextManager[object]:
+    """A sign of life on a terminal: where setting up did not compile the loop, this takes some seconds, once."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status("loading the compiled simulator …")
 
 
 @contextmanager

@@ -41,6 +41,10 @@ class Case:
         """How much there is to look at, so that the smallest failing case can be shown."""
         return _weight(self.args)
 
+    def num_questions(self) -> int:
+        """How often the answer is called."""
+        return 1
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -252,6 +256,7 @@ class Exercise:
         """The known wrong answer that answers alike on the failing cases; the one closest on the others."""
         by_case = {id(case): answer for case, answer in zip(cases, answers, strict=True)}
         failing = [case for case in failing if by_case[id(case)].outcome != "not-written"]
+        failing.sort(key=lambda case: case.num_questions())  # most mistakes differ at once: let that be a short case
         theirs = [by_case[id(case)] for case in failing]
         if not failing:
             return None

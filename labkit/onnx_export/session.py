@@ -7,7 +7,8 @@ What a session really uses is `session.get_providers()`, after it was made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,11 @@ LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 
+NOT_COMPILED = "not in this build of onnxruntime"
+NOT_STARTED = "compiled in, but it could not start on this machine: no device, no driver, or its libraries are missing"
+
 _CPU = PROVIDERS["cpu"]
+_WARNING = 2  # ONNX Runtime's own setting
 _FATAL_ONLY = 4  # ONNX Runtime's log severity: its errors are exceptions too, and a missing provider is in `refusals`
 
 
@@ -88,21 +93,32 @@ def open_session(
     refusals: dict[str, str] = {}
     for provider in _asked(prefer):
         if provider not in ort.get_available_providers():
-            refusals[provider] = "not in this build of onnxruntime"
+            refusals[provider] = NOT_COMPILED
             continue
         wanted = [provider] if provider == _CPU else [provider, _CPU]
         try:
-            session = Session(model, options, providers=wanted, enable_fallback=0)  # its fallback prints
+            with _quiet_loading():
+                session = Session(model, options, providers=wanted, enable_fallback=0)  # its fallback prints
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             refusals[provider] = _reason(error)
             continue
         if session.provider == provider:
             session.refusals = refusals
             return session
-        refusals[provider] = "compiled in, but it could not start on this machine (no device or no driver)"
+        refusals[provider] = NOT_STARTED
     if not isinstance(path, bytes):
         load_model(path, weights=False)  # says in a sentence what is wrong with the file, if that is the reason
     raise SessionError(f"ONNX Runtime refuses {_said(path)}: {refusals[_CPU]}")
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """A provider whose libraries are not there says so on stderr, in colour; here it is a refusal."""
+    ort.set_default_logger_severity(_FATAL_ONLY)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(_WARNING)
 
 
 def _options(level: str, num_threads: int | None) -> Any:

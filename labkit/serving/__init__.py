@@ -5,11 +5,11 @@
     ttft_s(result).mean(), makespan_s(result), mean_use(result)
 
 What happens in which file: `traces` and `synthetic` say who arrives when, `waiting` who is next, `labkit.router` who
-may start, `cost` how long it takes; `replica` puts them together, `metrics` says what it was worth, and `sweep` does
-it many times, with `lockstep` for hundreds side by side.
+may start, `cost` how long it takes; `replica` puts them together, and `peak_loop` does so compiled for the peak test;
+`simulate` takes the one that fits, `metrics` says what it was worth, and `sweep` does it many times.
 """
 
-from labkit.serving.cost import LinearCost
+from labkit.serving.cost import BatchLimits, LinearCost
 from labkit.serving.metrics import (
     Slo,
     good,
@@ -26,13 +26,14 @@ from labkit.serving.metrics import (
     ttft_s,
     waiting_s,
 )
-from labkit.serving.replica import MAX_CAPACITY, BatchLimits, simulate
 from labkit.serving.result import NEVER, SimulationResult, Timeline
+from labkit.serving.simulate import COMPILED_FROM, MAX_CAPACITY, load_compiled, simulate
 from labkit.serving.sweep import SweepRow, sweep
 from labkit.serving.synthetic import WORKLOADS, synthetic_trace
 from labkit.serving.traces import Trace, TraceError, make_trace, read_trace
 
 __all__ = [
+    "COMPILED_FROM",
     "MAX_CAPACITY",
     "NEVER",
     "WORKLOADS",
@@ -47,6 +48,7 @@ __all__ = [
     "good",
     "goodput_per_s",
     "latency_s",
+    "load_compiled",
     "make_trace",
     "makespan_s",
     "mean_use",

@@ -94,6 +94,18 @@ class LinearCost:
         return _worst(modelled_steps, steps[:, 2]), _worst(modelled_prefills, prefills[:, 1])
 
 
+@dataclass(frozen=True)
+class BatchLimits:
+    """At most so many requests running, and prompt tokens in one prefill; one longer prompt may go alone."""
+
+    max_running: int = 1000
+    max_prefill_tokens: int = 16_384
+
+    def __post_init__(self) -> None:
+        whole(self.max_running, "max_running", at_least=1)
+        whole(self.max_prefill_tokens, "max_prefill_tokens", at_least=1)
+
+
 def _rows(measured: ArrayLike, width: int, name: str, least: int | None = None) -> NDArray[np.float64]:
     columns = "(num_requests, num_tokens, ns)" if width == 3 else "(num_tokens, ns)"
     least = width if least is None else least

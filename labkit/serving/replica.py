@@ -18,17 +18,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from heapq import heappop, heappush
 
 import numpy as np
 
-from labkit.router import UNTIL_FINISH, AdmissionPolicy, RequestError, make_policy
-from labkit.router._arguments import whole
-from labkit.router.policies import CanAdmit
-from labkit.serving.cost import LinearCost
+from labkit.router import UNTIL_FINISH, AdmissionPolicy, RequestError
+from labkit.serving.cost import BatchLimits, LinearCost
 from labkit.serving.result import NEVER, SimulationResult, Timeline, Times
-from labkit.serving.traces import Trace, checked_trace
+from labkit.serving.traces import Trace
 from labkit.serving.waiting import NEVER_COMES, WaitingQueue
 
 # A heap entry is step << 32 | request: one integer compares faster than a tuple.
@@ -36,59 +33,14 @@ _REQUEST_BITS = 32
 _REQUEST_MASK = (1 << _REQUEST_BITS) - 1
 
 _MAX_NS = 2**63 - 1
-MAX_CAPACITY = 10**15  # tokens; far beyond any machine, and sums stay within int64
 
 Progress = Callable[[int], object]
 
 
-@dataclass(frozen=True)
-class BatchLimits:
-    """At most so many requests running, and prompt tokens in one prefill; one longer prompt may go alone."""
+class Replica:
+    """One replica that serves a trace under any policy: `run`, then `result`. Arguments are not checked here.
 
-    max_running: int = 1000
-    max_prefill_tokens: int = 16_384
-
-    def __post_init__(self) -> None:
-        whole(self.max_running, "max_running", at_least=1)
-        whole(self.max_prefill_tokens, "max_prefill_tokens", at_least=1)
-
-
-def simulate(
-    trace: Trace,
-    capacity: int,
-    policy: str | AdmissionPolicy | CanAdmit = "peak",
-    *,
-    cost: LinearCost | None = None,
-    limits: BatchLimits | None = None,
-    progress: Progress | None = None,
-) -> SimulationResult:
-    """Serve `trace` with one replica whose pool holds `capacity` tokens.
-
-    policy: a name in labkit.router.POLICIES, a policy object, or a function can_admit(running, candidate, capacity).
-    progress: called now and then with the number of requests that are done.
-
-    A prompt of p tokens with g output tokens holds p tokens when prefilled and p + g - 1 at its end: the last token
-    is sampled and never cached. A request that even alone exceeds the pool is refused at its arrival, and nobody is
-    believed to be longer than the pool allows. Raises RequestError for a capacity below 1 and what a policy refuses.
-
-    >>> from labkit.serving import make_trace
-    >>> simulate(make_trace([(0, 100, 20)]), capacity=119).max_tokens_used
-    119
-    """
-    replica = _Replica(
-        checked_trace(trace),
-        whole(capacity, "capacity", at_least=1, at_most=MAX_CAPACITY),
-        make_policy(policy),
-        cost or LinearCost(),
-        limits or BatchLimits(),
-        progress,
-    )
-    replica.run()
-    return replica.result()
-
-
-class _Replica:
-    """The state of the machine at one boundary between decode steps; steps are absolute.
+    Its state is that of the machine at one boundary between decode steps; steps are absolute.
 
     Per request, by number: `_generated` output tokens before its last admission, `_believed` output tokens, `_size`
     (its tokens at the end), and while it runs `_end` and `_believed_end`, its last step in truth and as believed.

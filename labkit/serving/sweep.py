@@ -3,8 +3,7 @@
     rows = sweep(capacities=range(20_000, 148_000, 2_000), seeds=range(8), num_requests=5_000)
     rows = sweep(capacities=range(20_000, 148_000, 2_000), seeds=range(8), trace=read_trace(FILE))
 
-With the peak test and true lengths a hundred simulations or more go on side by side (`labkit.serving.lockstep`): the
-same numbers, about three times as fast.
+A large sweep of the peak test is played by the compiled loop, which every worker loads once.
 """
 
 from __future__ import annotations
@@ -26,15 +25,10 @@ from numpy.typing import NDArray
 from labkit.hardware import usable_cores
 from labkit.router import make_policy
 from labkit.router._arguments import whole
-from labkit.serving.lockstep import Outcome, fits_in_tables, simulate_side_by_side
 from labkit.serving.metrics import makespan_s, mean_use, percentile, ttft_s
-from labkit.serving.replica import simulate
+from labkit.serving.simulate import LOADING_COSTS, load_compiled, simulate
 from labkit.serving.synthetic import synthetic_trace
 from labkit.serving.traces import Trace, checked_trace
-
-# Below this many cases a simulation after the other is as fast, and above the second number memory grows for nothing.
-_FEWEST_LANES = 100
-_MOST_LANES = 512
 
 Case = tuple[int, int]  # seed, capacity
 T = TypeVar("T")
@@ -71,6 +65,10 @@ class _Source:
             return _synthetic(self.workload, self.num_requests, seed, self.rate_per_s)
         return _shuffled(self.given, seed)
 
+    def __len__(self) -> int:
+        """Requests of each trace."""
+        return self.num_requests if self.given is None else self.given.num_requests
+
 
 def sweep(
     capacities: Iterable[int],
@@ -96,23 +94,12 @@ def sweep(
     whole(num_requests, "num_requests")
     source = _Source(workload, num_requests, rate_per_s, None if trace is None else checked_trace(trace))
     processes = min(whole(num_processes or usable_cores(), "num_processes", 1), max(1, len(cases)))
-    if policy == "peak" and declared is None and len(cases) >= _FEWEST_LANES:
-        return _side_by_side(source, cases, processes)
-    run = partial(_run, source, policy, declared)
+    compiled = policy == "peak" and declared is None and len(cases) * len(source) >= processes * LOADING_COSTS
+    if compiled and processes > 1:
+        load_compiled()  # a forked worker has it then
+    run = partial(_run, source, policy, declared, compiled or None)
     # Neighbours share a seed, so that a worker makes few traces; small chunks, so that no core waits long.
     return _map(run, cases, processes, chunk=max(1, min(8, len(cases) // processes)))
-
-
-def _side_by_side(source: _Source, cases: list[Case], processes: int) -> list[SweepRow]:
-    """Equal groups of neighbouring capacities: as many requests run in each, which keeps the tables small."""
-    places = sorted(range(len(cases)), key=lambda place: cases[place][1])
-    num_groups = processes * -(-len(cases) // (processes * _MOST_LANES))
-    groups = [group.tolist() for group in np.array_split(np.array(places), num_groups)]
-    results = _map(partial(_run_group, source), [[cases[place] for place in group] for group in groups], processes)
-    rows: dict[int, SweepRow] = {}
-    for group, answer in zip(groups, results, strict=True):
-        rows.update(zip(group, answer, strict=True))
-    return [rows[place] for place in range(len(cases))]
 
 
 def _map(run: Callable[[T], R], tasks: list[T], processes: int, chunk: int = 1) -> list[R]:
@@ -122,30 +109,10 @@ def _map(run: Callable[[T], R], tasks: list[T], processes: int, chunk: int = 1) 
         return list(workers.map(run, tasks, chunksize=chunk))
 
 
-def _run_group(source: _Source, cases: list[Case]) -> list[SweepRow]:
-    traces = {seed: source.trace(seed) for seed in dict.fromkeys(seed for seed, _ in cases)}
-    if not fits_in_tables(traces.values(), [capacity for _, capacity in cases]):
-        return [_run(source, "peak", None, case) for case in cases]
-    outcomes = simulate_side_by_side([traces[seed] for seed, _ in cases], [capacity for _, capacity in cases])
-    return [_row(case, outcome) for case, outcome in zip(cases, outcomes, strict=True)]
-
-
-def _row(case: Case, outcome: Outcome) -> SweepRow:
-    return SweepRow(
-        seed=case[0],
-        capacity=case[1],
-        makespan_s=outcome.makespan_ns / 1e9,
-        mean_use=outcome.mean_use,
-        **_waits(outcome.ttft_ns / 1e9),
-        max_tokens_used=outcome.max_tokens_used,
-        num_refused=outcome.num_refused,
-        num_evictions=0,
-    )
-
-
-def _run(source: _Source, policy: str, declared: int | None, case: Case) -> SweepRow:
+def _run(source: _Source, policy: str, declared: int | None, compiled: bool | None, case: Case) -> SweepRow:
     seed, capacity = case
-    result = simulate(source.trace(seed), capacity, make_policy(policy, declared=declared, seed=seed))
+    rule = make_policy(policy, declared=declared, seed=seed)
+    result = simulate(source.trace(seed), capacity, rule, compiled=compiled)
     return SweepRow(
         seed=seed,
         capacity=capacity,

@@ -25,7 +25,10 @@ class Package(Case):
     """A case of many questions; what a learner reads is the one that failed."""
 
     def given(self) -> str:
-        return f"{len(questions_of(self)):,} questions"
+        return f"{self.num_questions():,} questions"
+
+    def num_questions(self) -> int:
+        return len(questions_of(self))
 
 
 def package(name: str, questions: Iterable[Question], small: bool) -> Case:
