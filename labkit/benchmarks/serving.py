@@ -15,7 +15,7 @@ from rich.table import Table
 import labkit
 from labkit.measure import Comparison, compare
 from labkit.router import OccupancyCalendar, Request, WhatIf, admit_from, can_admit, peak_tokens
-from labkit.serving import simulate, sweep, synthetic_trace
+from labkit.serving import load_compiled, simulate, sweep, synthetic_trace
 
 REPEATS = 5
 QUEUE_LEN = 64
@@ -78,7 +78,8 @@ def simulator_table(num_requests: int) -> Table:
     """The same requests served by each; all give the same times to the nanosecond."""
     trace = synthetic_trace("conv", num_requests)
     calls: dict[str, Callable[[], Any]] = {
-        "event-driven": lambda: simulate(trace, 40_000),
+        "event-driven": lambda: simulate(trace, 40_000, compiled=False),
+        "event-driven, compiled": lambda: simulate(trace, 40_000, compiled=True),
         "event-driven, published form asked at each step": lambda: simulate(trace, 40_000, published_test),
     }
     table = Table(title=f"Synthetic conversation trace, {num_requests:,} requests, pool of 40,000 tokens")
@@ -92,7 +93,7 @@ def simulator_table(num_requests: int) -> Table:
     compared = compare(calls, repeats=3, warmup=1)
     for name, ratio in compared.ratios.items():
         median_ms = compared[name].median_ms
-        table.add_row(name, f"{median_ms:,.1f}", f"{ratio:,.1f}x", f"{num_requests / median_ms * 1000:,.0f}")
+        table.add_row(name, f"{median_ms:,.1f}", _times(ratio), f"{num_requests / median_ms * 1000:,.0f}")
     return table
 
 
@@ -100,6 +101,7 @@ def sweep_table(quick: bool) -> Table:
     """Capacities times seeds, on every core this process may use."""
     num_capacities, num_seeds, num_requests = (8, 2, 300) if quick else (64, 8, AN_HOUR)
     capacities = [20_000 + 2_000 * i for i in range(num_capacities)]
+    load_compiled()
     start = time.perf_counter()
     rows = sweep(capacities, range(num_seeds), num_requests=num_requests)
     wall_s = time.perf_counter() - start
@@ -168,6 +170,8 @@ def _table(title: str, columns: dict[str, Comparison]) -> Table:
 
 def _cell(compared: Comparison, name: str) -> str:
     microseconds = compared[name].median_ms * 1000
-    ratio = compared.ratios[name]
-    compared_with = f"{ratio:,.1f}x" if ratio >= 1 else f"{1 / ratio:,.1f}x faster"
-    return f"{microseconds:,.{2 if microseconds < 100 else 0}f} ({compared_with})"
+    return f"{microseconds:,.{2 if microseconds < 100 else 0}f} ({_times(compared.ratios[name])})"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.1f}x" if ratio >= 1 else f"{1 / ratio:,.1f}x faster"

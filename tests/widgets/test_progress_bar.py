@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from labkit.widgets import progress_bar
 from labkit.widgets.progress_bar import ProgressBar
@@ -39,7 +40,8 @@ def test_one_output_is_replaced_now_and_then_and_at_the_end(monkeypatch: pytest.
     assert drawn[-1][0] == "work: done in 1 s"
 
 
-def test_outside_a_notebook_it_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+def test_outside_a_notebook_it_is_silent(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InteractiveShell, "_instance", None)  # a notebook that ran in this process left its shell
     ProgressBar("work")(0.5)
     assert capsys.readouterr() == ("", "")
 
