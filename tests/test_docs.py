@@ -32,6 +32,7 @@ NOT_RUN = {
     "labkit build 00_start_here": "writes into the clone; `labkit build --check` is run",
     "labkit verify 00_start_here": "tests/labs does this for every lab",
     "labkit gpu --rehearse attention": "tests/evidence rehearses every part",
+    "labkit onnx view": "serves until Ctrl-C: tests/test_onnx_command.py asks it",
     "labkit route --trace": "a trace of the reader's own: tests/test_route_command.py reads several",
     "labkit grade-demo": "tests/grading/test_instructors_page.py types it",
     "labkit grade class/submissions": "tests/grading/test_instructors_page.py types it",
@@ -113,6 +114,17 @@ def test_a_command_does_what_the_page_says(command: str, folder: Path) -> None:
         ["bash", "-c", typed], cwd=folder, capture_output=True, text=True, timeout=240, env={**os.environ, "PATH": path}
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
+
+
+def test_the_python_on_the_page_of_plans_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="the builder is not installed on this platform")
+    from labkit.sample_models import SAMPLES
+
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/plans.md").read_text(encoding="utf-8"), re.DOTALL)
+    names = {"model": SAMPLES["residual"].build(), "example": SAMPLES["residual"].example()}
+    exec(code, names)
+    assert len(names["cache"].stored()) == 1
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:

@@ -199,6 +199,7 @@ def test_a_frozen_dimension_is_warned_of(tmp_path: Path) -> None:
         ({"example": ()}, "the example is empty: give Branch.forward its inputs x"),
         ({"example": (torch.ones(2), torch.ones(2))}, r"takes 1 input\(s\) \(x\); the example has 2"),
         ({"example": {"z": torch.ones(2)}}, "has no input 'z'; it has x"),
+        ({"example": np.ones((2, 4))}, "the example is a ndarray; give a torch tensor, a tuple of them, or a dict"),
         ({"example": (3,)}, "input 'x' of the example is a int; give a torch tensor"),
         ({"exporter": "caffe"}, "exporter is 'dynamo' or 'torchscript'; got 'caffe'"),
     ],
@@ -208,6 +209,11 @@ def test_arguments_that_do_not_fit_are_one_sentence(tmp_path: Path, wrong: dict[
     with pytest.raises(ValueError, match=said):
         export_onnx(Branch(), options.pop("example"), tmp_path / "net.onnx", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_path_of_a_model_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the model is a str; give a torch\.nn\.Module"):
+        export_onnx("net.pt", example(), tmp_path / "net.onnx")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

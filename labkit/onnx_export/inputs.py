@@ -23,10 +23,12 @@ Shapes = dict[str, tuple[int, ...]]
 def named_example(model: torch.nn.Module, example: Any) -> dict[str, torch.Tensor]:
     """The example as {name of a parameter of forward: tensor}, in the order of the parameters.
 
-    Raises ValueError for what is no tensor, and for more tensors than forward takes.
+    Raises ValueError for what is no model or no tensor, and for more tensors than forward takes.
     """
     import torch
 
+    if not callable(getattr(model, "forward", None)):
+        raise ValueError(f"the model is a {type(model).__name__}; give a torch.nn.Module")
     parameters = [
         name
         for name, parameter in inspect.signature(model.forward).parameters.items()
@@ -34,6 +36,8 @@ def named_example(model: torch.nn.Module, example: Any) -> dict[str, torch.Tenso
     ]
     if isinstance(example, torch.Tensor):
         example = (example,)
+    if not isinstance(example, Mapping | list | tuple):
+        raise ValueError(f"the example is a {type(example).__name__}; give a torch tensor, a tuple of them, or a dict")
     if not len(example):
         raise ValueError(
             f"the example is empty: give {type(model).__name__}.forward its inputs {', '.join(parameters)}"
