@@ -1,6 +1,8 @@
 """The house rules that a reader relies on: data flows one way, and a file is a room with one purpose."""
 
 import ast
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,3 +79,17 @@ def test_every_pin_is_exact() -> None:
     assert len(pins) > 50
     assert [pin for pin in pins if "==" not in pin] == []
     assert "torch==2.13.0" in pins
+
+
+# Marks that pytest itself and pytest-timeout bring.
+BUILT_IN_MARKS = {"parametrize", "skipif", "skip", "xfail", "usefixtures", "filterwarnings", "timeout"}
+
+
+def test_every_mark_is_known_without_xdist() -> None:
+    """`make gpu` runs in one process, without xdist; a mark that only xdist knew ended it before its first test."""
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+    known = {line.partition(":")[0] for line in options["markers"]} | BUILT_IN_MARKS
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")]
+    used = {mark for text in texts for mark in re.findall(r"\bpytest\.mark\.(\w+)", text)}
+    assert {"gpu", "xdist_group"} <= used
+    assert used - known == set()

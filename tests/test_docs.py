@@ -26,7 +26,7 @@ NOT_RUN = {
     "make test": "is what runs this test",
     "make verify": "tests/labs runs the same on every solution",
     "make bench": "minutes: tests/test_bench_command.py runs it quickly",
-    "make gpu": "tests/evidence runs its command",
+    "make gpu": "tests/evidence runs its command, tests/test_architecture.py reads its marks",
     "make lab GPU=1": "needs a GPU; tests/test_extras.py tries what it installs",
     "labkit lab": "opens JupyterLab and stays: tests/test_install.py does",
     "labkit build 00_start_here": "writes into the clone; `labkit build --check` is run",
