@@ -39,6 +39,7 @@ class Tried:
 
     def __init__(self, record: Path) -> None:
         self.record, self.steps = record, []
+        self.commit = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True, cwd=ROOT).strip()
 
     def step(self, name: str, command: Sequence[str], last_lines: int = 3) -> str:
         print(f"{name} …", flush=True)
@@ -61,12 +62,11 @@ class Tried:
         return done.stdout.strip()
 
     def write(self) -> None:
-        git = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
         data = {
             "how": f"buildah, isolation chroot, on a base made by debootstrap ({SUITE}); no container engine",
             "variant": "cpu",
             "date": datetime.now(UTC).replace(microsecond=0).isoformat(),
-            "commit": git.stdout.strip(),
+            "commit": self.commit,
             "not_tried": NOT_TRIED,
             "steps": self.steps,
         }
@@ -87,7 +87,11 @@ def main() -> None:
         make_base(tried, storage, Path(folder) / "base")
         chroot = ["--isolation", "chroot", *options.flag]
         build = [*storage, "bud", "--layers", "--format", "docker", *chroot, "--build-arg", f"BASE={BASE}"]
-        tried.step("the Dockerfile", [*build, "-t", "labkit", "."], 1)
+        # The commit that the record names, and nothing that came into the tree since.
+        sources = stack.enter_context(tempfile.TemporaryDirectory(prefix="labkit-sources-"))
+        tried.step("its sources", ["sh", "-c", 'git archive "$0" | tar -x -C "$1"', tried.commit, sources], 0)
+        labelled = ["--build-arg", f"COMMIT={tried.commit}"]
+        tried.step("the Dockerfile", [*build, *labelled, "-t", "labkit", sources], 1)
         use(tried, storage, chroot, options.verify)
     print(f"written: {options.record}")
 
