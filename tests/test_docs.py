@@ -18,7 +18,21 @@ from labkit.course.paths import ROOT
 # Two pages have a test of their own that types their commands on a made-up class.
 ELSEWHERE = {"instructor.md": "tests/grading/test_instructors_page.py", "grading_at_scale.md": "tests/grading"}
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
-PROGRAMS = ("make", "labkit", "conda", "docker", "pip", "npm", "sudo", "source", "echo", "git", "python", "papermill")
+PROGRAMS = (
+    "make",
+    "labkit",
+    "conda",
+    "docker",
+    "pip",
+    "npm",
+    "sudo",
+    "source",
+    "echo",
+    "git",
+    "python",
+    "papermill",
+    "./setup_environment.sh",
+)
 
 # Command, or the beginning of one that a `…` ends -> why it is not typed here, and what tries it instead.
 NOT_RUN = {
@@ -42,8 +56,8 @@ NOT_RUN = {
     "docker build": "no container engine here: deploy/try_image.py runs the same steps with buildah",
     "docker run": "as above",
     "sudo deploy/try_image.py": "minutes: LABKIT_TRY_IMAGE=1, tests/deploy/test_image.py",
-    "pip install -c constraints.txt -e '.[cpu,hub]'": "what the set-up script does, tests/test_extras.py",
-    "npm install -g configurable-http-proxy": "tests/browser/test_hub_in_browser.py installs it beside the clone",
+    "./setup_environment.sh hub": "minutes, and the network: tests/test_extras.py tries what it installs",
+    "npm install -g --prefix .venv configurable-http-proxy": "tests/browser/test_hub_in_browser.py installs it as well",
     "LABKIT_HUB_USERS=ana,bo": "tests/browser/test_hub_in_browser.py starts the same file",
 }
 

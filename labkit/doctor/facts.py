@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping
@@ -41,8 +42,10 @@ class Facts:
     shared_memory_bytes: int | None
     chromium: str | None
     bubblewrap: str | None
+    sandbox_refused: str | None  # what bubblewrap said when it was asked for a sandbox; None: it made one
     viewer_date: date | None  # when the stock Netron page was built
     viewer_known: bool  # whether labkit can serve that page
+    labs_folder: str  # where a learner works
     progress_writable: bool
     in_container: bool
     today: date
@@ -66,9 +69,11 @@ def gather() -> Facts:
         shared_memory_bytes=_shared_memory_bytes(),
         chromium=os.environ.get("LABKIT_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None),
         bubblewrap=shutil.which("bwrap"),
+        sandbox_refused=_sandbox_refused(),
         viewer_date=_built_on(page),
         viewer_known=all(len(re.findall(mark, page)) == 1 for mark in KNOWN_PAGE),
-        progress_writable=_can_write(ROOT / "labs" / FOLDER),
+        labs_folder=str(labs := _labs_folder()),
+        progress_writable=_can_write(labs / FOLDER),
         in_container=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
         today=date.today(),
     )
@@ -139,6 +144,24 @@ def _netron_page() -> str:
 def _built_on(page: str) -> date | None:
     found = re.search(r'<meta name="date" content="(\d{4})-(\d\d)-(\d\d)', page)
     return date(*map(int, found.groups())) if found else None
+
+
+def _labs_folder() -> Path:
+    """The clone's; under a hub the learner's own, since the clone is there for everybody, to be read."""
+    own = [Path.home() / "labs", Path.home() / "labkit/labs"] if os.environ.get("JUPYTERHUB_SERVICE_PREFIX") else []
+    return next(filter(Path.is_dir, own), ROOT / "labs")
+
+
+def _sandbox_refused() -> str | None:
+    """Ubuntu 24.04 and some containers have bubblewrap and do not let it work."""
+    if not shutil.which("bwrap"):
+        return None
+    command = ["bwrap", "--unshare-pid", "--ro-bind", "/", "/", "true"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else None
 
 
 def _can_write(folder: Path) -> bool:

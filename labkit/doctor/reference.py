@@ -1,8 +1,10 @@
 """The reference check: a right answer goes green and a wrong one is told its name, before a learner writes anything."""
 
 import statistics
+from importlib import metadata
 
 from labkit.course.exercises import exercise
+from labkit.course.paths import ROOT
 from labkit.doctor.traps import Finding
 
 LAB, EXERCISE = "00_start_here", "median"
@@ -29,5 +31,15 @@ def _finding(found: str, python: str) -> Finding:
         "broken",
         found,
         "no check of any lab can be trusted here",
-        f"{python} -m pip install -c constraints.txt --force-reinstall -e '.[cpu]'",
+        # The runtime that is there: with the other one there would be two.
+        f"cd {ROOT} && {python} -m pip install -c constraints.txt --force-reinstall"
+        f" -e '.[{'gpu' if is_installed('onnxruntime-gpu') else 'cpu'}]'",
     )
+
+
+def is_installed(name: str) -> bool:
+    """Whether a distribution of this name is there."""
+    try:
+        return bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False

@@ -28,6 +28,7 @@ class Report:
         return {
             "healthy": self.healthy,
             "num_looked_at": self.num_looked_at,
+            "looked_at": ["reference_check", *(trap.__name__ for trap in TRAPS)],
             "python": facts.python,
             "python_version": facts.python_version,
             "labkit": facts.package_folder,

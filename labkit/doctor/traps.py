@@ -86,7 +86,22 @@ def torch_without_cuda(facts: Facts) -> Finding | None:
         "broken",
         f"a driver for CUDA {_dotted(facts.driver_cuda)} is here, and torch {facts.versions['torch']} is a CPU build",
         "torch does not see the GPU, and everything of tier gpu is skipped",
-        f"{_pip(facts)} install --force-reinstall {_pinned(facts, 'torch')}",
+        # The page of CPU builds, which README names, would win again.
+        f"env -u PIP_EXTRA_INDEX_URL {_pip(facts)} install --force-reinstall {_pinned(facts, 'torch')}",
+    )
+
+
+def onnx_runtime_without_cuda(facts: Facts) -> Finding | None:
+    others = [name for name in ONNX_RUNTIMES if name in facts.versions]
+    if not facts.driver_cuda or others != ["onnxruntime"]:
+        return None
+    return Finding(
+        "ONNX Runtime without CUDA",
+        "advice",
+        f"a driver for CUDA {_dotted(facts.driver_cuda)} is here, and onnxruntime {facts.versions['onnxruntime']} is "
+        "the build for the CPU, of the extra `cpu`",
+        "models run on the CPU, and `make gpu` has nothing to say about ONNX Runtime's CUDA provider",
+        f"GPU=1 {facts.package_folder}/../setup_environment.sh",
     )
 
 
@@ -181,9 +196,9 @@ def progress_not_kept(facts: Facts) -> Finding | None:
     return Finding(
         "progress is not kept",
         "broken",
-        "the folder of the labs cannot be written",
+        f"the folder {facts.labs_folder} cannot be written",
         "what you solve is forgotten when the kernel ends, and notebooks cannot be saved",
-        f"sudo chown -R $(id -u) {facts.package_folder}/../labs",
+        f"sudo chown -R $(id -u) {facts.labs_folder}",
     )
 
 
@@ -231,14 +246,18 @@ def no_chromium(facts: Facts) -> Finding | None:
 
 
 def no_sandbox(facts: Facts) -> Finding | None:
-    if facts.bubblewrap:
+    if facts.bubblewrap and not facts.sandbox_refused:
         return None
+    refused = f"bubblewrap may not make a sandbox here: {facts.sandbox_refused}"
     return Finding(
         "no sandbox",
         "advice",
-        "bubblewrap (bwrap) is not installed",
-        "a grader's own isolation is weaker without it; learners need nothing",
-        "sudo apt-get install bubblewrap",
+        refused if facts.bubblewrap else "bubblewrap (bwrap) is not installed",
+        "`labkit grade` refuses, or takes podman or Docker; the example of a hub does not start; learners need nothing",
+        # Ubuntu's AppArmor keeps user namespaces from programs that have no profile, since 23.10.
+        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+        if facts.bubblewrap
+        else "sudo apt-get install bubblewrap",
     )
 
 
@@ -249,6 +268,7 @@ TRAPS: tuple[Trap, ...] = (
     no_onnx_runtime,
     driver_too_old,
     torch_without_cuda,
+    onnx_runtime_without_cuda,
     cuda_mismatch,
     viewer_page_unknown,
     no_viewer_proxy,

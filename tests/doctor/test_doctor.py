@@ -17,7 +17,8 @@ import pytest
 
 from labkit import hardware
 from labkit.course.exercise import Exercise
-from labkit.doctor import TRAPS, Facts, examine, facts, gather, reference_check, traps
+from labkit.course.paths import ROOT
+from labkit.doctor import TRAPS, Facts, examine, facts, gather, reference, reference_check, traps
 
 HEALTHY = Facts(
     python="/env/bin/python",
@@ -35,8 +36,10 @@ HEALTHY = Facts(
     shared_memory_bytes=2**33,
     chromium="/usr/bin/chromium",
     bubblewrap="/usr/bin/bwrap",
+    sandbox_refused=None,
     viewer_date=date(2026, 10, 23),
     viewer_known=True,
+    labs_folder="/clone/labs",
     progress_writable=True,
     in_container=False,
     today=date(2026, 11, 28),
@@ -70,13 +73,18 @@ FAKES: dict[str, tuple[Change, str, str]] = {
     "no_onnx_runtime": (_with_versions(onnxruntime_gpu=None), "neither", "install onnxruntime-gpu==1.31.1"),
     "driver_too_old": (_with(driver_cuda=(12, 4)), "up to 12.4, torch was built for CUDA 13.0", "nvidia-driver-580"),
     "torch_without_cuda": (_with(torch_cuda=None), "is a CPU build", "--force-reinstall torch==2.13.0"),
+    "onnx_runtime_without_cuda": (
+        _with_versions(onnxruntime_gpu=None, onnxruntime="1.31.1"),
+        "onnxruntime 1.31.1 is the build for the CPU",
+        "GPU=1 /clone/labkit/../setup_environment.sh",
+    ),
     "cuda_mismatch": (_with(onnxruntime_cuda=(12, 8)), "gpu was built for CUDA 12", "onnxruntime-gpu==1.31.1"),
     "viewer_page_unknown": (_with(viewer_known=False), "Netron 9.3.3", "install netron==9.3.3"),
     "viewer_expired": (_with(today=date(2027, 4, 21)), "stopped on 2027-04-21", "--upgrade netron"),
     "no_viewer_proxy": (_with_versions(jupyter_server_proxy=None), "not installed", "install jupyter-server-proxy"),
     "kernel_of_another_python": (_with(kernel_python="/usr/bin/python3"), "run /usr/bin/python3", "ipykernel install"),
     "too_little_shared_memory": (_with(shared_memory_bytes=64 * 2**20), "64 MiB", "mount -o remount,size=1G /dev/shm"),
-    "progress_not_kept": (_with(progress_writable=False), "cannot be written", "chown"),
+    "progress_not_kept": (_with(progress_writable=False), "/clone/labs cannot", "chown -R $(id -u) /clone/labs"),
     "old_pip": (_with_versions(pip="20.3.4"), "pip 20.3.4, 21.3 or newer", "install --upgrade pip"),
     "other_versions": (_with_versions(torch="2.12.0+cu130"), "torch 2.12.0+cu130 (tested: 2.13.0)", "torch==2.13.0"),
     "no_chromium": (_with(chromium=None), "no Chromium on the PATH", "apt-get install chromium"),
@@ -132,6 +140,32 @@ def test_in_a_container_shared_memory_is_mended_from_outside() -> None:
     assert "docker run --shm-size=1g" in found.mend
 
 
+def test_a_sandbox_that_is_not_allowed_is_told_from_one_that_is_missing() -> None:
+    found = traps.no_sandbox(_with(sandbox_refused="setting up uid map: Permission denied")(HEALTHY))
+    assert found
+    assert "uid map: Permission denied" in found.found
+    assert "apparmor_restrict_unprivileged_userns=0" in found.mend
+
+
+def test_bubblewrap_is_tried_and_not_only_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bwrap"
+    program.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert gather().sandbox_refused == "bwrap: No permissions to create new namespace"
+
+
+def test_under_a_hub_the_labs_are_the_learners_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clone is there to be read: a learner who asked was told that nothing is kept, and to use sudo."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/ana/")
+    assert gather().labs_folder == str(ROOT / "labs")  # an image that holds the labs
+    for folder in ("labkit/labs", "labs"):  # pulled, copied
+        (tmp_path / folder).mkdir(parents=True)
+        assert gather().labs_folder == str(tmp_path / folder)
+    assert gather().progress_writable
+
+
 def test_a_tensorrt_for_another_cuda_is_a_mismatch() -> None:
     changed = _with_versions(tensorrt_rtx_cu13=None, tensorrt_rtx_cu12="1.7.1.116")(HEALTHY)
     found = traps.cuda_mismatch(changed)
@@ -161,6 +195,16 @@ def test_a_check_that_cannot_be_trusted_is_found(broken: str, monkeypatch: pytes
         broken, "OSError: no processes left"
     ) in found.found
     assert not examine(HEALTHY, reference=lambda python: found).healthy
+
+
+@pytest.mark.parametrize("extra", ["cpu", "gpu"])
+def test_its_mend_keeps_the_runtime_that_is_there(extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`.[cpu]` on a machine with the extra `gpu` would be the trap of two ONNX Runtimes."""
+    monkeypatch.setattr(reference, "is_installed", lambda name: extra == "gpu" and name == "onnxruntime-gpu")
+    monkeypatch.setattr(Exercise, "judge", lambda self, candidate, **options: 1 / 0)
+    found = reference_check("python")
+    assert found
+    assert found.mend.endswith(f"-e '.[{extra}]'")
 
 
 # --- gathering ---------------------------------------------------------------------------------------------
@@ -229,7 +273,7 @@ def test_the_command_finds_two_onnx_runtimes(tmp_path: Path) -> None:
     report = json.loads(done.stdout)
     assert done.returncode == 1
     assert report["healthy"] is False
-    assert report["num_looked_at"] == 1 + len(TRAPS)
+    assert report["num_looked_at"] == len(report["looked_at"]) == 1 + len(TRAPS)
     found = {finding["name"]: finding for finding in report["findings"]}
     assert "onnxruntime 1.31.1 and onnxruntime-gpu 1.31.1" in found["two ONNX Runtimes"]["found"]
     assert "pip uninstall -y onnxruntime onnxruntime-gpu && " in found["two ONNX Runtimes"]["mend"]
