@@ -328,7 +328,7 @@ def _bars(models: Sequence[tuple[str, onnx.ModelProto]]) -> Figure:
     axes.set_xlabel(
         f"nodes by type; {len(types)} of {len(differ)} types" if len(types) < len(differ) else "nodes by type"
     )
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(models))  # above the bars, not on them
     return figure
 
 
