@@ -35,6 +35,7 @@ LEARNERS = DATA / "learners"
 START_PAGE = "labs/00_start_here.ipynb"
 PROGRAMS = Path(sys.executable).parent
 AUTHENTICATOR = os.environ.get("LABKIT_HUB_AUTHENTICATOR", "shared-password")
+PASSWORD = os.environ.get("LABKIT_HUB_PASSWORD", "")
 REPOSITORY = os.environ.get("LABKIT_HUB_REPOSITORY", "")
 TMP_BYTES = 2 * 2**30  # /tmp of a server lies in memory
 UBUNTU = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
@@ -45,6 +46,8 @@ def why_not() -> str:
     """What would keep every learner's server from starting, found now; empty when nothing does."""
     if os.getuid() == 0 and AUTHENTICATOR != "dummy":
         return "A learner's server does not run as root: start this hub from an account of its own."
+    if AUTHENTICATOR == "shared-password" and len(PASSWORD) < 8:
+        return "Nobody could log in: give the class a password of at least 8 characters, in LABKIT_HUB_PASSWORD."
     if not shutil.which("bwrap"):
         return "This hub keeps learners apart with bubblewrap: apt-get install bubblewrap, then start it again."
     if DATA == ROOT or DATA in ROOT.parents:
@@ -135,7 +138,7 @@ c.JupyterHub.db_url = f"sqlite:///{DATA}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = str(DATA / "cookie_secret")
 c.ConfigurableHTTPProxy.pid_file = str(DATA / "proxy.pid")
 c.JupyterHub.authenticator_class = AUTHENTICATOR
-c.SharedPasswordAuthenticator.user_password = os.environ.get("LABKIT_HUB_PASSWORD", "")
+c.SharedPasswordAuthenticator.user_password = PASSWORD
 c.Authenticator.allow_all = False
 c.Authenticator.allowed_users = set(filter(None, map(str.strip, os.environ.get("LABKIT_HUB_USERS", "").split(","))))
 c.Authenticator.username_pattern = "^[a-z][a-z0-9-]{0,31}$"

@@ -41,6 +41,7 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in list(os.environ):
         if name.startswith("LABKIT_HUB_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("LABKIT_HUB_PASSWORD", "long enough")
     return home
 
 
@@ -59,7 +60,14 @@ def load(account: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     return load
 
 
-def test_it_starts_without_a_setting_but_lets_nobody_in(load: Load) -> None:
+@pytest.mark.parametrize("password", ["", "1234567"])
+def test_a_class_without_a_password_is_refused_at_once(load: Load, password: str) -> None:
+    with pytest.raises(SystemExit, match="at least 8 characters, in LABKIT_HUB_PASSWORD"):
+        load(PASSWORD=password)
+    assert load(PASSWORD=password, AUTHENTICATOR="dummy")["c"]
+
+
+def test_without_names_it_lets_nobody_in(load: Load) -> None:
     config = load()["c"]
     assert config.Authenticator.allow_all is False
     assert config.Authenticator.allowed_users == set()
@@ -160,3 +168,15 @@ def test_every_setting_is_on_the_page() -> None:
     read = set(re.findall(r"environ\.get\(\"(LABKIT_HUB_\w+)\"", CONFIG.read_text("utf-8")))
     assert len(read) > 4
     assert {name for name in read if f"`{name}`" not in PAGE} == {"LABKIT_HUB_AUTHENTICATOR"}  # for tests
+
+
+def test_a_hub_of_containers_is_told_what_the_image_has() -> None:
+    block = re.search(r"```python\n(c\.JupyterHub\.spawner_class.*?)```", PAGE, re.DOTALL)
+    assert block
+    config = Config()
+    exec(block[1], {"c": config})
+    dockerfile = (paths.ROOT / "Dockerfile").read_text(encoding="utf-8")
+    root = config.DockerSpawner.notebook_dir
+    assert f"WORKDIR {root}\n" in dockerfile
+    assert list(config.DockerSpawner.volumes.values()) == [f"{root}/labs"]
+    assert (paths.ROOT / config.Spawner.default_url.removeprefix("/lab/tree/")).exists()
