@@ -87,7 +87,7 @@ def torch_without_cuda(facts: Facts) -> Finding | None:
         f"a driver for CUDA {_dotted(facts.driver_cuda)} is here, and torch {facts.versions['torch']} is a CPU build",
         "torch does not see the GPU, and everything of tier gpu is skipped",
         # The page of CPU builds, which README names, would win again.
-        f"env -u PIP_EXTRA_INDEX_URL {_pip(facts)} install --force-reinstall {_pinned(facts, 'torch')}",
+        f"env -u PIP_EXTRA_INDEX_URL {_reinstall(facts)} {_pinned(facts, 'torch')}",
     )
 
 
@@ -122,7 +122,7 @@ def cuda_mismatch(facts: Facts) -> Finding | None:
         "broken",
         ", ".join(f"{name} was built for CUDA {major}" for name, major in known.items()),
         f"{' and '.join(others)} cannot load the CUDA libraries that torch brings",
-        f"{_pip(facts)} install --force-reinstall "
+        f"{_reinstall(facts)} "
         + " ".join(f"{name}-cu{wanted}" if name.startswith("tensorrt") else _pinned(facts, name) for name in others),
     )
 
@@ -283,6 +283,12 @@ TRAPS: tuple[Trap, ...] = (
 
 def _pip(facts: Facts) -> str:
     return f"{facts.python} -m pip"
+
+
+def _reinstall(facts: Facts) -> str:
+    """What a reinstalled package drags in stays at the tested versions."""
+    constraints = f"-c {facts.package_folder}/../constraints.txt " if facts.pins else ""
+    return f"{_pip(facts)} install {constraints}--force-reinstall"
 
 
 def _pinned(facts: Facts, name: str) -> str:

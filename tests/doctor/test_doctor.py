@@ -72,7 +72,7 @@ FAKES: dict[str, tuple[Change, str, str]] = {
     ),
     "no_onnx_runtime": (_with_versions(onnxruntime_gpu=None), "neither", "install onnxruntime-gpu==1.31.1"),
     "driver_too_old": (_with(driver_cuda=(12, 4)), "up to 12.4, torch was built for CUDA 13.0", "nvidia-driver-580"),
-    "torch_without_cuda": (_with(torch_cuda=None), "is a CPU build", "--force-reinstall torch==2.13.0"),
+    "torch_without_cuda": (_with(torch_cuda=None), "is a CPU build", "constraints.txt --force-reinstall torch==2.13.0"),
     "onnx_runtime_without_cuda": (
         _with_versions(onnxruntime_gpu=None, onnxruntime="1.31.1"),
         "onnxruntime 1.31.1 is the build for the CPU",
