@@ -441,7 +441,7 @@ for opset in (13, 17):
     path = folder / f"opset{opset}.onnx"
     done = tool.export_onnx(normalization, torch.ones(2, 5), path, exporter="torchscript", opset=opset)
     operators = [node.op_type for node in onnx.load(path).graph.node if node.op_type != "Constant"]
-    print(f"opset {done.opset}: {len(operators)} nodes, {', '.join(operators)}")
+    print(f"opset {done.opset}, nodes: {len(operators)} ({', '.join(operators)})")
 
 # %%
 num_nodes = sum(node.op_type != "Constant" for node in onnx.load(folder / "opset13.onnx").graph.node)
