@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
 """Tries the Dockerfile for real where no container engine runs, and writes what was done to evidence/container.json.
 
-    sudo deploy/try_image.py [--verify [LAB…]] [--record FILE] [--storage FOLDER] [--flag=--volume=…]…
+    sudo deploy/try_image.py [--browser] [--verify [LAB…]] [--record FILE] [--storage FOLDER] [--flag=--volume=…]…
 
 debootstrap makes a plain base with the distribution's Python, buildah runs the Dockerfile's steps on it in a chroot,
-and then the image is used: who am I, the doctor, the server and its healthcheck, and with --verify the solutions of
-the labs named, or of all. Needs root, `apt-get install buildah debootstrap`, and minutes; with --storage the base and
-the layers are kept, and the next try is shorter. What this is not: an engine's own isolation, a CUDA base, a GPU; the
-record says so.
+and then the image is used: who am I, the doctor, the server and its healthcheck; with --browser a whole lab in a real
+browser, under a base URL with a token as behind a JupyterHub (this takes Chromium and the clone's .venv, as `make test`
+does); with --verify the solutions of the labs named, or of all. Needs root, `apt-get install buildah debootstrap`, and
+minutes; with --storage the base and the layers are kept, and the next try is shorter. What this is not: an engine's own
+isolation, a CUDA base, a GPU; the record says so.
 """
 
 import argparse
 import contextlib
 import json
+import os
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -26,6 +29,14 @@ ROOT = Path(__file__).resolve().parents[1]
 SUITE = "bookworm"
 BASE = "localhost/labkit-base"
 NOT_TRIED = ("an engine's isolation", "a CUDA base image", "the GPU variant", "docker run --gpus")
+TOKEN = secrets.token_hex(16)
+BROWSED = "http://127.0.0.1:8889/user/ana"
+SHARED = "/home/learner/shared"
+UNDER_BASE_URL = (
+    *("jupyter", "lab", "--no-browser", "--port=8889", "--ServerApp.port_retries=0"),
+    *("--ServerApp.base_url=/user/ana/", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={SHARED}"),
+    "--LabApp.expose_app_in_browser=True",
+)
 SERVE = """
 labkit lab --no-browser --ip 0.0.0.0 --port 8888 > /tmp/lab.log 2>&1 & server=$!
 for second in $(seq 120); do {check} 2>/dev/null && break; sleep 1; done
@@ -77,6 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", type=Path, default=ROOT / "evidence" / "container.json")
     parser.add_argument("--verify", nargs="*", metavar="LAB", help="Also papermill and nbval on these, or all.")
+    parser.add_argument("--browser", action="store_true", help="Also a lab in a browser, under a base URL.")
     parser.add_argument("--storage", type=Path, help="Keep images and layers in this folder.")
     parser.add_argument("--flag", action="append", default=[], help="For buildah, like --flag=--volume=/etc/pip.conf:…")
     options = parser.parse_args()
@@ -92,7 +104,12 @@ def main() -> None:
         tried.step("its sources", ["sh", "-c", 'git archive "$0" | tar -x -C "$1"', tried.commit, sources], 0)
         labelled = ["--build-arg", f"COMMIT={tried.commit}"]
         tried.step("the Dockerfile", [*build, *labelled, "-t", "labkit", sources], 1)
-        use(tried, storage, chroot, options.verify)
+        container = use(tried, storage, chroot)
+        if options.browser:
+            browse(tried, [*storage, "run", *chroot], container)
+        if options.verify is not None:
+            verify = ["labkit", "verify", *options.verify] if options.verify else ["make", "verify"]
+            tried.step("verified", [*storage, "run", *chroot, container, "--", *verify], 20)
     print(f"written: {options.record}")
 
 
@@ -108,8 +125,8 @@ def make_base(tried: Tried, storage: list[str], folder: Path) -> None:
     tried.step("the base image", [*storage, "commit", "--quiet", empty, BASE.removeprefix("localhost/")], 0)
 
 
-def use(tried: Tried, storage: list[str], chroot: list[str], verify: list[str] | None) -> None:
-    """The image as a user meets it."""
+def use(tried: Tried, storage: list[str], chroot: list[str]) -> str:
+    """The image as a user meets it; the container in which it was."""
     image = json.loads(tried.step("what the image says", [*storage, "inspect", "--type", "image", "labkit"], 0))
     config = image["Docker"]["config"]
     assert config["Healthcheck"]["Test"][0] == "CMD"
@@ -126,8 +143,23 @@ def use(tried: Tried, storage: list[str], chroot: list[str], verify: list[str] |
     check = check.replace("'import", '"import').replace("timeout=4)'", 'timeout=4)"')
     tried.step("the server and its healthcheck", [*run, "sh", "-c", SERVE.format(check=check)])
     tried.step("a hub's server is there", [*run, "jupyterhub-singleuser", "--version"])
-    if verify is not None:
-        tried.step("verified", [*run, *(["labkit", "verify", *verify] if verify else ["make", "verify"])], 20)
+    return container
+
+
+def browse(tried: Tried, run: list[str], container: str) -> None:
+    """The browser tests for a base URL, against a server that runs in the container and shares one folder with them."""
+    with tempfile.TemporaryDirectory(prefix="labkit-browser-") as folder:
+        os.chmod(folder, 0o777)  # the container's user writes there too
+        volume = f"--volume={folder}:{SHARED}"
+        server = subprocess.Popen([*run, volume, container, "--", *UNDER_BASE_URL], stdout=subprocess.DEVNULL)
+        try:
+            where = {"URL": BROWSED, "TOKEN": TOKEN, "ROOT": folder}
+            variables = [f"LABKIT_JUPYTER_{name}={value}" for name, value in where.items()]
+            test = "umask 0; .venv/bin/python -m pytest -q -n 0 tests/browser -k under_a_base_url"
+            tried.step("in a browser, under a base URL with a token", ["env", *variables, "sh", "-c", test], 6)
+        finally:
+            server.terminate()
+            server.wait()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,7 +225,13 @@ def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def server_under_base_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A second server as JupyterHub runs it: behind a prefix, and with a token."""
+    """A second server as JupyterHub runs it: behind a prefix, with a token. Or one that runs already, in an image."""
+    if url := os.environ.get("LABKIT_JUPYTER_URL"):
+        root = Path(os.environ["LABKIT_JUPYTER_ROOT"])
+        server = Server(url, root, root / "server.log", os.environ["LABKIT_JUPYTER_TOKEN"])
+        _wait_until_up(server, lambda: True)
+        yield server
+        return
     with _serving(tmp_path_factory.mktemp("hub"), base_url="/user/ana/", token="only-in-this-test") as server:
         yield server
 
@@ -247,7 +253,7 @@ def _serving(home: Path, base_url: str = "/", token: str = "") -> Iterator[Serve
             start_new_session=True,  # a process group of its own, so that only it is signalled
         )
     try:
-        _wait_until_up(server, process)
+        _wait_until_up(server, lambda: process.poll() is None)
         yield server
     finally:
         _stop(process)
@@ -282,15 +288,20 @@ def _isolated_environment(home: Path) -> dict[str, str]:
     return {**os.environ, **{variable: str(folder) for variable, folder in folders.items()}}
 
 
-def _wait_until_up(server: Server, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_up(server: Server, runs: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and runs():
         try:
             with urllib.request.urlopen(f"{server.url}/api/status?token={server.token}", timeout=5):
                 return
         except OSError:
             time.sleep(0.1)
-    pytest.fail(f"JupyterLab did not start within {START_SECONDS} s:\n{server.log.read_text()[-3000:]}")
+    pytest.fail(f"JupyterLab did not start within {START_SECONDS} s:\n{_log(server)[-3000:]}")
+
+
+def _log(server: Server) -> str:
+    """What the server said, where it writes to a file of ours."""
+    return server.log.read_text() if server.log.exists() else ""
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -345,7 +356,7 @@ def _one_page(request: pytest.FixtureRequest, context: Any, server: Server) -> I
     foreign = lab.foreign_requests()
     if foreign or any(request.node.stash.get(_failed, [])):
         lab.screenshot("failed")
-        shutil.copyfile(server.log, REPORTS / f"{lab.name}-server.log")
+        (REPORTS / f"{lab.name}-server.log").write_text(_log(server))
         (REPORTS / f"{lab.name}-console.log").write_text("\n".join(lab.console))
     page.evaluate("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.shutdown()")
     page.close()
