@@ -1,6 +1,7 @@
 """The house rules that a reader relies on: data flows one way, and a file is a room with one purpose."""
 
 import ast
+import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -83,6 +84,12 @@ def test_every_pin_is_exact() -> None:
 
 # Marks that pytest itself and pytest-timeout bring.
 BUILT_IN_MARKS = {"parametrize", "skipif", "skip", "xfail", "usefixtures", "filterwarnings", "timeout"}
+
+
+@pytest.mark.xdist_group("together")
+def test_what_belongs_together_runs_on_one_worker(request: pytest.FixtureRequest) -> None:
+    """pytest 9.2 made an end of xdist's groups without a word: two servers, two browsers, in each other's way."""
+    assert "PYTEST_XDIST_WORKER" not in os.environ or request.node.nodeid.endswith("@together")
 
 
 def test_every_mark_is_known_without_xdist() -> None:

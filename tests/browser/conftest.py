@@ -199,6 +199,7 @@ def _notebook(sources: list[str]) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups; after it, each worker has a browser of its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:

@@ -59,12 +59,14 @@ def test_from_a_size_as_an_int_to_green(lab: "Lab") -> None:
 
 
 @pytest.mark.timeout(600)
-def test_the_solution_runs_with_its_graphs_in_netron(lab: "Lab") -> None:
+def test_the_solution_runs_under_a_base_url_with_its_graphs_in_netron(lab_under_base_url: "Lab") -> None:
+    lab = lab_under_base_url
     lab.page.set_default_timeout(RUN_ALL_MS)
     lab.open_notebook(solution_path(LAB), quick=True)
     lab.use_theme("JupyterLab Dark")
     lab.run_all()
     assert lab.errors() == []
+    assert lab.unfinished_cells() == []
     assert lab.page.get_by_text("✓ solved").count() >= 8
     for name in ("digits.onnx", "as exported", "basic"):
         frame = lab.page.locator(f"iframe[title='Netron: {name}']")

@@ -55,7 +55,7 @@ def test_the_simplifiers_starter_from_a_wrong_count_to_green(lab: "Lab") -> None
 
 
 def test_the_simplifiers_solution_runs_under_a_base_url_and_shows_both_graphs(lab_under_base_url: "Lab") -> None:
-    """The whole lab as on a JupyterHub; the other labs are run whole without a prefix."""
+    """The whole lab as on a JupyterHub; so are labs 02 and 04, and the others without a prefix."""
     lab = lab_under_base_url
     lab.open_notebook(solution_path(LAB), quick=True)
     lab.page.set_default_timeout(RUN_ALL_MS)

@@ -51,12 +51,14 @@ def test_the_adversary_names_what_a_key_forgot(lab: "Lab") -> None:
     assert lab.toasts() == []
 
 
-def test_the_solution_builds_real_plans(lab: "Lab") -> None:
+def test_the_solution_builds_real_plans_under_a_base_url(lab_under_base_url: "Lab") -> None:
+    lab = lab_under_base_url
     lab.open_notebook(solution_path(LAB), quick=True)
     lab.page.set_default_timeout(RUN_ALL_MS)
     lab.run_all()
     page = lab.page
     assert lab.errors() == []
+    assert lab.unfinished_cells() == []
     assert page.get_by_text("✓ solved").count() == 4
     for name, text in (
         ("refusal", "FP32 GEMM is not supported"),
