@@ -118,6 +118,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("reader")
 
 
+@pytest.mark.xdist_group("reader")  # in the order of the pages: a command may need what the one before has made
 @pytest.mark.parametrize("command", RUN)
 def test_a_command_does_what_the_page_says(command: str, folder: Path) -> None:
     (folder / "answer.py").write_text("import statistics\n\nmedian = statistics.median\n")
