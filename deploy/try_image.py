@@ -151,7 +151,8 @@ def browse(tried: Tried, run: list[str], container: str) -> None:
     with tempfile.TemporaryDirectory(prefix="labkit-browser-") as folder:
         os.chmod(folder, 0o777)  # the container's user writes there too
         volume = f"--volume={folder}:{SHARED}"
-        server = subprocess.Popen([*run, volume, container, "--", *UNDER_BASE_URL], stdout=subprocess.DEVNULL)
+        quiet = subprocess.DEVNULL
+        server = subprocess.Popen([*run, volume, container, "--", *UNDER_BASE_URL], stdout=quiet, stderr=quiet)
         try:
             where = {"URL": BROWSED, "TOKEN": TOKEN, "ROOT": folder}
             variables = [f"LABKIT_JUPYTER_{name}={value}" for name, value in where.items()]
