@@ -3,7 +3,7 @@
 With true lengths nobody is ever evicted and nobody's belief changes, so a simulation is whole numbers in arrays, and
 one loop over them, which Numba compiles; every other policy takes the loop in Python. The results are the same to the
 nanosecond (tests/test_peak_loop.py). Compiling takes some seconds once in an installation, loading the compiled loop
-half a second once in a process, so it is for long traces and sweeps.
+about a second once in a process, so it is for long traces and sweeps.
 
 Only `simulate` imports this file, and not before it is needed.
 
@@ -33,14 +33,9 @@ _FAR = 1 << 61  # later than anything: a step, a nanosecond
 _NOBODY = -1
 _MOST_STEPS_LEFT = 1 << 20  # of one request: the rings are at least as long
 
+_COUNTS = ("max_tokens", "num_steps", "num_tests", "num_stretches")
 _STATE = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            *("now", "step", "held", "num_running", "due", "retest", "head"),
-            *("max_tokens", "num_steps", "num_tests", "num_stretches"),
-        )
-    ]
+    [(name, np.int64) for name in ("now", "step", "held", "num_running", "due", "retest", "head", *_COUNTS)]
 )
 
 
@@ -108,21 +103,18 @@ def simulate_peak(
         progress(trace.num_requests)  # it is over before a bar is drawn
     admit_ns, finish_ns = np.full((2, trace.num_requests), NEVER)
     admit_ns[fits], finish_ns[fits] = times
+    max_tokens, num_steps, num_tests, num_stretches = (int(state[name][0]) for name in _COUNTS)
     return SimulationResult(
-        trace,
-        capacity,
-        policy.name,
-        policy.lengths.name,
-        cost,
-        admit_ns,
-        admit_ns.copy(),
-        finish_ns,
-        np.zeros(trace.num_requests, np.int64),
-        Timeline(*stretches[: int(state["num_stretches"][0])].T.copy()),
-        max_tokens_used=int(state["max_tokens"][0]),
-        num_decode_steps=int(state["num_steps"][0]),
+        *(trace, capacity, policy.name, policy.lengths.name, cost),
+        admit_ns=admit_ns,
+        first_token_ns=admit_ns.copy(),
+        finish_ns=finish_ns,
+        num_evictions=np.zeros(trace.num_requests, np.int64),
+        timeline=Timeline(*stretches[:num_stretches].T.copy()),
+        max_tokens_used=max_tokens,
+        num_decode_steps=num_steps,
         num_recomputed_tokens=0,
-        num_tests=int(state["num_tests"][0]),
+        num_tests=num_tests,
     )
 
 

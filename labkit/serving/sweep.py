@@ -65,8 +65,8 @@ class _Source:
             return _synthetic(self.workload, self.num_requests, seed, self.rate_per_s)
         return _shuffled(self.given, seed)
 
-    def __len__(self) -> int:
-        """Requests of each trace."""
+    def trace_len(self) -> int:
+        """Requests in each trace."""
         return self.num_requests if self.given is None else self.given.num_requests
 
 
@@ -94,7 +94,7 @@ def sweep(
     whole(num_requests, "num_requests")
     source = _Source(workload, num_requests, rate_per_s, None if trace is None else checked_trace(trace))
     processes = min(whole(num_processes or usable_cores(), "num_processes", 1), max(1, len(cases)))
-    compiled = policy == "peak" and declared is None and len(cases) * len(source) >= processes * LOADING_COSTS
+    compiled = policy == "peak" and declared is None and len(cases) * source.trace_len() >= processes * LOADING_COSTS
     if compiled and processes > 1:
         load_compiled()  # a forked worker has it then
     run = partial(_run, source, policy, declared, compiled or None)
