@@ -63,9 +63,11 @@ def converted(model: ModelFile, precision: Precision, batches: Sequence[Batch] =
             f"from {model.name}", [f"a model of {num_bytes(graph):,} bytes cannot be read in memory at once."]
         )
     try:
-        return {"fp32": lambda: graph, "fp16": lambda: _fp16(graph), "int8": lambda: _int8(model, graph, batches)}[
-            precision
-        ]()
+        if precision == "fp16":
+            return _fp16(graph)
+        if precision == "int8":
+            return _int8(model, graph, batches)
+        return graph
     except BuildError:
         raise
     except Exception as error:  # the converters and ONNX Runtime share no class of exceptions
